@@ -1,0 +1,138 @@
+"""Rule packs: TOML files of rules, each for one library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guarded._classnames import checked_targets, near_miss
+from guarded._errors import InvalidConfiguration
+from guarded._matching import Action, Rule, checked_conditions, checked_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from guarded._failure import FailureType
+
+BUILT_IN = ("builtin",)
+
+_FOLDER = Path(__file__).parent / "packs"
+_PACK_KEYS = ("pack", "about", "source", "rule")
+_RULE_KEYS = ("exception", "type", "action", "wrapper", "message", "when", "raised_in", "why")
+
+
+def checked_names(names: object) -> tuple[str, ...]:
+    """The names of built-in packs.
+
+    Raises:
+        InvalidConfiguration: One of them is none, or they are not a sequence.
+    """
+    known = sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    if isinstance(names, str) or not isinstance(names, tuple | list):
+        raise InvalidConfiguration(f"FailureRules(packs={names!r}): expected a tuple of names, such as ('builtin',)")
+    for name in names:
+        if name not in known:
+            raise InvalidConfiguration(
+                f"FailureRules(packs): there is no built-in pack {name!r}{near_miss(name, known)};"
+                f" expected names among {', '.join(known)}; a pack of your own is read by .load(path)"
+            )
+    return tuple(names)
+
+
+@cache
+def built_in(name: str) -> tuple[Rule, ...]:
+    """The rules of a built-in pack, read once per process."""
+    return read(_FOLDER / f"{name}.toml")
+
+
+def read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Rule, ...]:
+    """The rules of a pack.
+
+    Args:
+        source: A TOML file, or what such a file would hold.
+
+    Raises:
+        InvalidConfiguration: The file cannot be read, is no TOML, or holds what no pack may hold. The text names the
+            file, and the line, the key or the rule.
+    """
+    if isinstance(source, Mapping):
+        return _rules(source, "pack given as a mapping")
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidConfiguration(f"load({source!r}): expected the path of a TOML file, or a mapping of that form")
+    return _rules(_parsed(Path(source)), str(source))
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415  # needed once, at the first failure
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfiguration(f"{path}: this rule pack cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfiguration(f"{path}: a rule pack has to be UTF-8: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfiguration(f"{path}: this rule pack is no TOML: {error}") from error
+
+
+def _rules(pack: Mapping[str, Any], where: str) -> tuple[Rule, ...]:
+    _check_keys(pack, _PACK_KEYS, where)
+    name = pack.get("pack")
+    if not isinstance(name, str) or not name:
+        raise InvalidConfiguration(
+            f"{where}: key 'pack': expected the pack's name, as in pack = \"mybot\", not {name!r}"
+        )
+    rules = pack.get("rule")
+    if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
+        raise InvalidConfiguration(f"{where}: key 'rule': expected tables, each under its own [[rule]], not {rules!r}")
+    return tuple(_rule(rule, name, f"{where}, rule {number}") for number, rule in enumerate(rules, start=1))
+
+
+def _rule(entry: Mapping[str, Any], pack: str, where: str) -> Rule:
+    _check_keys(entry, _RULE_KEYS, where)
+    wrapper = _typed(entry, "wrapper", bool, default=False, where=where)
+    action = _action(entry, wrapper, where)
+    return Rule(
+        targets=checked_targets(entry.get("exception", ()), f"{where}, key 'exception'"),
+        conditions=checked_conditions(entry.get("message"), entry.get("when"), entry.get("raised_in"), where),
+        action=action,
+        failure_type=_type(entry, where),
+        wrapper=wrapper,
+        why=_typed(entry, "why", str, default="", where=where),
+        pack=pack,
+    )
+
+
+def _type(entry: Mapping[str, Any], where: str) -> FailureType | None:
+    return checked_type(entry["type"], f"{where}, key 'type'") if "type" in entry else None
+
+
+def _action(entry: Mapping[str, Any], wrapper: bool, where: str) -> Action:
+    says = [key for key in ("type", "wrapper") if key in entry]
+    if "action" not in entry:
+        if not wrapper and "type" not in entry:
+            raise InvalidConfiguration(f"{where}: it decides nothing; give a type, wrapper = true, or an action")
+        return Action.COUNT
+    if says:
+        raise InvalidConfiguration(f"{where}: an action goes with no {says[0]!r}; give the one or the other")
+    if entry["action"] not in ("ignore", "propagate"):
+        raise InvalidConfiguration(f"{where}: action={entry['action']!r}: expected 'ignore' or 'propagate'")
+    return Action(entry["action"])
+
+
+def _typed(entry: Mapping[str, Any], key: str, kind: type, *, default: Any, where: str) -> Any:
+    value = entry.get(key, default)
+    if not isinstance(value, kind):
+        raise InvalidConfiguration(f"{where}: {key}={value!r}: expected a {kind.__name__}")
+    return value
+
+
+def _check_keys(table: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
+    for key in table:
+        if key not in allowed:
+            raise InvalidConfiguration(
+                f"{where}: key {key!r} is unknown{near_miss(key, allowed)}; allowed: {', '.join(allowed)}"
+            )

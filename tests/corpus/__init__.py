@@ -1,0 +1,1 @@
+"""Recorded exceptions, and what rebuilds them."""
