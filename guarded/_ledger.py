@@ -1,0 +1,350 @@
+"""The counting rules, pure: rows in, rows and what happened out; no I/O, no clock, no lock.
+
+A failure of (strategy, symbol) counts in every series that some policy looks at, and in the global one:
+
+* it extends the streak of its scope, or starts it again if the last failure is older than the window;
+* with `types=`, a failure of another type leaves the streak as it is;
+* a policy whose streak reaches its threshold, or whose window its ratio, trips.
+
+A success of (strategy, symbol) removes the streaks of all its scopes, and enters a success in their windows.
+Whether a success counts at all (its own course may have recorded a failure) is decided before it comes here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from guarded._policies import ConsecutiveFailures, FailureRate, Policy
+from guarded._scope import EVERYTHING, Scope, ScopeKind, scopes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import timedelta
+
+    from guarded._failure import FailureType
+    from guarded._halt import HaltLevel
+
+GLOBAL_SERIES = "global"
+
+
+class Streak(NamedTuple):
+    """Consecutive failures of one scope.
+
+    Attributes:
+        series: The name of the series that it belongs to.
+        failures: The failures that count.
+        unbroken: The failures since the last success, also those too far apart to count.
+        last: When the last one happened, in seconds of the tracker's clock.
+    """
+
+    series: str
+    failures: int
+    unbroken: int
+    last: float
+
+
+class Window(NamedTuple):
+    """The last calls of one scope.
+
+    Attributes:
+        series: The name of the series that it belongs to.
+        calls: How many calls are in the window.
+        bits: Their outcomes, the newest in the lowest bit; 1 = failed.
+    """
+
+    series: str
+    calls: int
+    bits: int
+
+
+Row = tuple[Streak | Window, ...]
+"""What the series of one scope hold; a scope of which nothing is known has no row."""
+
+
+class Trip(NamedTuple):
+    """A policy whose limit a failure reached.
+
+    Attributes:
+        scope: Whom the policy halts.
+        level: How much it stops.
+        reason: What was reached; the first part of the halt's reason.
+        consecutive: The length of the streak, if it was a streak that tripped.
+        threshold: The length at which it had to.
+    """
+
+    scope: Scope
+    level: HaltLevel
+    reason: str
+    consecutive: int | None = None
+    threshold: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one failure did.
+
+    Attributes:
+        rows: The scopes' new rows.
+        trips: One for each policy whose limit is reached.
+        streak: The streak that is nearest to a threshold.
+        threshold: That threshold; None where no policy looks at consecutive failures of this type.
+        too_far_apart: A window in seconds, if a streak would have reached its threshold but for it: each failure
+            was older than that when the next one came.
+    """
+
+    rows: dict[Scope, Row]
+    trips: tuple[Trip, ...]
+    streak: int
+    threshold: int | None
+    too_far_apart: float | None
+
+
+class Recovered(NamedTuple):
+    """What one success did.
+
+    Attributes:
+        rows: The scopes' new rows; None = removed.
+        failures: The failures that the key, or the finest scope that is counted, has had since its last success.
+    """
+
+    rows: dict[Scope, Row | None]
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreakSeries:
+    """One streak for each scope of a kind, and the policies that look at it."""
+
+    name: str
+    kind: ScopeKind
+    types: frozenset[FailureType] | None
+    within: float | None
+    policies: tuple[ConsecutiveFailures, ...]
+
+    def failed(self, row: Row, now: float) -> Streak:
+        """The streak after one more failure."""
+        streak = self.streak(row)
+        if streak is None:
+            return Streak(self.name, 1, 1, now)
+        return Streak(self.name, 1 if self.aged(streak, now) else streak.failures + 1, streak.unbroken + 1, now)
+
+    def succeeded(self, _row: Row) -> None:
+        """A success leaves no streak."""
+
+    def streak(self, row: Row) -> Streak | None:
+        """This series' streak in a row."""
+        for item in row:
+            if isinstance(item, Streak) and item.series == self.name:
+                return item
+        return None
+
+    def aged(self, streak: Streak, now: float) -> bool:
+        """Whether the last failure is older than the window, so that the next one starts the streak again."""
+        return self.within is not None and now - streak.last > self.within
+
+    def too_short_a_window(self, streak: Streak) -> float | None:
+        """The window, if but for it this streak of one strategy or symbol would reach a threshold now."""
+        if self.kind != "global":
+            for policy in self.policies:
+                if streak.unbroken == policy.threshold > streak.failures:
+                    return self.within
+        return None
+
+    def trips(self, row: Row, scope: Scope) -> Iterator[Trip]:
+        """The policies whose threshold the streak in this row has reached."""
+        streak = self.streak(row)
+        for policy in self.policies:
+            if streak is not None and streak.failures >= policy.threshold:
+                noun = "failure" if streak.failures == 1 else "failures"
+                what = f"{streak.failures} consecutive {noun}{_of(policy, scope)} (threshold {policy.threshold})"
+                yield Trip(_halted(policy, scope), policy.level, what, streak.failures, policy.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSeries:
+    """One window of calls for each scope of a kind, and the policies that look at it."""
+
+    name: str
+    kind: ScopeKind
+    types: frozenset[FailureType] | None
+    calls: int
+    policies: tuple[FailureRate, ...]
+
+    def failed(self, row: Row, _now: float) -> Window:
+        """The window after one more call, which failed."""
+        return self._entered(row, 1)
+
+    def succeeded(self, row: Row) -> Window:
+        """The window after one more call, which did not fail."""
+        return self._entered(row, 0)
+
+    def _entered(self, row: Row, bit: int) -> Window:
+        window = self.window(row)
+        return Window(self.name, min(window.calls + 1, self.calls), (window.bits << 1 | bit) & ((1 << self.calls) - 1))
+
+    def window(self, row: Row) -> Window:
+        """This series' window in a row."""
+        for item in row:
+            if isinstance(item, Window) and item.series == self.name:
+                return item
+        return Window(self.name, 0, 0)
+
+    def trips(self, row: Row, scope: Scope) -> Iterator[Trip]:
+        """The policies whose ratio the window in this row has reached."""
+        window = self.window(row)
+        for policy in self.policies:
+            rate = window.bits.bit_count() / self.calls
+            if window.calls == self.calls and rate >= policy.ratio:
+                what = f"failure rate {rate:.0%}{_of(policy, scope)} over {self.calls} calls (limit {policy.ratio:.0%})"
+                yield Trip(_halted(policy, scope), policy.level, what)
+
+
+Series = StreakSeries | WindowSeries
+
+
+def _halted(policy: Policy, scope: Scope) -> Scope:
+    return EVERYTHING if policy.halt_scope == "global" else scope
+
+
+def _of(policy: Policy, scope: Scope) -> str:
+    """Which failures a reason speaks of, where they are not simply the last ones."""
+    whose = f" of {scope}" if scope.kind in ("strategy", "symbol") else ""
+    return whose + (f" of type {', '.join(sorted(policy.types))}" if policy.types else "")
+
+
+class Ledger:
+    """The counting rules for one set of policies.
+
+    Args:
+        policies: What to count; the global streak is counted whether or not one of them looks at it.
+        window: For policies that have no window of their own; None = a streak never ages.
+    """
+
+    __slots__ = ("_global", "_names", "counts_successes", "kinds", "series")
+
+    def __init__(self, policies: Iterable[Policy], window: timedelta | None) -> None:
+        self.series = _series_of(policies, _seconds(window))
+        self.kinds: frozenset[ScopeKind] = frozenset(series.kind for series in self.series)
+        self.counts_successes = any(isinstance(series, WindowSeries) for series in self.series)
+        self._names = frozenset(series.name for series in self.series)
+        self._global = next(s for s in self.series if isinstance(s, StreakSeries) and s.name == GLOBAL_SERIES)
+
+    def scopes(self, strategy: str, symbol: str) -> tuple[Scope, ...]:
+        """The scopes whose rows a call of this key reads and writes, the finest first."""
+        return tuple([scope for kind, scope in scopes_of(strategy, symbol).items() if kind in self.kinds])
+
+    def is_live(self, rows: Mapping[Scope, Row], strategy: str, symbol: str) -> bool:
+        """Whether there is a row in any scope of this key."""
+        # Plain tuples equal scopes and are made quicker; this runs once per call while a streak is live.
+        return (strategy, symbol) in rows or EVERYTHING in rows or (strategy, None) in rows or (None, symbol) in rows
+
+    def fail(
+        self, rows: Mapping[Scope, Row], scopes: tuple[Scope, ...], failure_type: FailureType, now: float
+    ) -> Counted:
+        """Count one failure.
+
+        Args:
+            rows: The rows as they stand; only those of these scopes are read.
+            scopes: The scopes of the key that failed, from `scopes`.
+            failure_type: What kind, for policies with `types=`.
+            now: Seconds of the tracker's clock.
+        """
+        by_kind = {scope.kind: scope for scope in scopes}
+        changed: dict[Scope, Row] = {}
+        trips: list[Trip] = []
+        streaks: list[tuple[Streak, ConsecutiveFailures]] = []
+        too_far_apart: float | None = None
+        for series in self.series:
+            if series.types is None or failure_type in series.types:
+                scope = by_kind[series.kind]
+                row = changed.get(scope) or rows.get(scope, ())
+                item = series.failed(row, now)
+                changed[scope] = _replaced(row, item)
+                trips += series.trips(changed[scope], scope)
+                if isinstance(series, StreakSeries) and isinstance(item, Streak):
+                    streaks += [(item, policy) for policy in series.policies]
+                    too_far_apart = too_far_apart or series.too_short_a_window(item)
+        streak, threshold = self._nearest(streaks, changed[EVERYTHING])
+        return Counted(changed, tuple(trips), streak, threshold, too_far_apart)
+
+    def _nearest(self, streaks: list[tuple[Streak, ConsecutiveFailures]], everything: Row) -> tuple[int, int | None]:
+        """The length and threshold of the streak that is nearest to its threshold."""
+        nearest: tuple[int, int] | None = None
+        for streak, policy in streaks:
+            if nearest is None or streak.failures * nearest[1] > nearest[0] * policy.threshold:
+                nearest = streak.failures, policy.threshold
+        if nearest is not None:
+            return nearest
+        only = self._global.streak(everything)
+        return (only.failures if only else 0), None
+
+    def succeed(self, rows: Mapping[Scope, Row], strategy: str, symbol: str) -> Recovered:
+        """Count one success.
+
+        Args:
+            rows: The rows as they stand; those of all four scopes of the key are read, for trackers with other
+                policies may keep theirs in the same store.
+            strategy: Whose success.
+            symbol: Whose success.
+        """
+        changed: dict[Scope, Row | None] = {}
+        failures = 0
+        for scope in scopes_of(strategy, symbol).values():
+            row = rows.get(scope, ())
+            new = self._after_success(scope.kind, row)
+            if new != row:
+                changed[scope] = new or None
+            if scope != EVERYTHING:
+                failures = failures or max((item.unbroken for item in row if isinstance(item, Streak)), default=0)
+        return Recovered(changed, failures)
+
+    def _after_success(self, kind: ScopeKind, row: Row) -> Row:
+        own = [series.succeeded(row) for series in self.series if series.kind == kind]
+        others = [item for item in row if isinstance(item, Window) and item.series not in self._names]
+        return (*others, *[item for item in own if item is not None])
+
+    def consecutive(self, rows: Mapping[Scope, Row], now: float) -> int:
+        """The length of the global streak; 0 once it has aged."""
+        streak = self._global.streak(rows.get(EVERYTHING, ()))
+        return streak.failures if streak is not None and not self._global.aged(streak, now) else 0
+
+
+def _replaced(row: Row, item: Streak | Window) -> Row:
+    return (*[other for other in row if other.series != item.series], item)
+
+
+def _seconds(window: timedelta | None) -> float | None:
+    return None if window is None else window.total_seconds()
+
+
+def _series_of(policies: Iterable[Policy], window: float | None) -> tuple[Series, ...]:
+    """The global series, and one series for all policies that count in the same way."""
+    groups: dict[str, list[Policy]] = {GLOBAL_SERIES: []}
+    for policy in policies:
+        groups.setdefault(_series_name(policy, window), []).append(policy)
+    everything = StreakSeries(GLOBAL_SERIES, "global", None, window, ())
+    return tuple(_series(name, group, window) if group else everything for name, group in groups.items())
+
+
+def _series_name(policy: Policy, window: float | None) -> str:
+    name: str = policy.scope
+    if policy.types is not None:
+        name += ":" + ",".join(sorted(policy.types))
+    if isinstance(policy, FailureRate):
+        return f"{name}/{policy.calls}"
+    within = _within(policy, window)
+    return name if within == window else f"{name}@{within}"
+
+
+def _series(name: str, group: list[Policy], window: float | None) -> Series:
+    first = group[0]
+    if isinstance(first, FailureRate):
+        rates = tuple(policy for policy in group if isinstance(policy, FailureRate))
+        return WindowSeries(name, first.scope, first.types, first.calls, rates)
+    streaks = tuple(policy for policy in group if isinstance(policy, ConsecutiveFailures))
+    return StreakSeries(name, first.scope, first.types, _within(first, window), streaks)
+
+
+def _within(policy: ConsecutiveFailures, window: float | None) -> float | None:
+    return window if policy.within is ... else _seconds(policy.within)

@@ -1,0 +1,146 @@
+"""Policies: which failures, in whose streak, halt whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta  # noqa: TC003  # dataclasses' annotations can be asked for
+from types import EllipsisType  # noqa: TC003  # the same
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from guarded._checks import checked_choice, checked_count, checked_window
+from guarded._errors import InvalidConfiguration
+from guarded._failure import FailureType, checked_type
+from guarded._halt import HaltLevel
+from guarded._scope import SCOPE_KINDS, ScopeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HaltScope = Literal["global", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsecutiveFailures:
+    """Halt when a scope has failed this many times with no success of that scope between.
+
+    Args:
+        threshold: The length of the streak that halts, at least 1.
+        scope: Whose streak is counted: of each `"key"` (strategy and symbol), of each `"strategy"`, of each
+            `"symbol"`, or of everything (`"global"`).
+        within: The longest gap between two failures of one streak; by default the tracker's `reset_window`.
+            None: a streak never ages.
+        types: The failure types that count; others neither extend nor break the streak. None: all of them.
+        halt_scope: `"global"` halts everything, `"same"` only the scope whose streak it was.
+        level: How much is stopped, a `HaltLevel` or its value.
+
+    Raises:
+        InvalidConfiguration: A setting that cannot work.
+
+    Example:
+        One wrong credential is enough, and a strategy that fails three times in a row stops alone:
+
+            FailureTracker(policies=[
+                ConsecutiveFailures(1, types={FailureType.CONFIGURATION_ERROR}),
+                ConsecutiveFailures(3, scope="strategy", halt_scope="same"),
+            ])
+    """
+
+    threshold: int
+    scope: ScopeKind = "key"
+    within: timedelta | EllipsisType | None = ...
+    types: frozenset[FailureType] | None = None
+    halt_scope: HaltScope = "global"
+    level: HaltLevel = HaltLevel.HALTED
+
+    def __init__(
+        self,
+        threshold: int,
+        *,
+        scope: ScopeKind = "key",
+        within: timedelta | EllipsisType | None = ...,
+        types: Iterable[FailureType | str] | None = None,
+        halt_scope: HaltScope = "global",
+        level: HaltLevel | str = HaltLevel.HALTED,
+    ) -> None:
+        where = "ConsecutiveFailures"
+        put = object.__setattr__
+        put(self, "threshold", checked_count(threshold, f"{where}(threshold)"))
+        put(self, "within", within if within is ... else checked_window(within, f"{where}(within)"))
+        _put_common(self, where, scope, types, halt_scope, level)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRate:
+    """Halt when a share of the last calls of a scope failed; judged at each failure, once that many calls were made.
+
+    The calls are those of this process. Refused and uncounted calls are not among them.
+
+    Args:
+        ratio: The share of failures that halts, above 0 and at most 1.
+        calls: How many calls the share is taken over, at least 1.
+        scope: Whose calls: see `ConsecutiveFailures`.
+        types: The failure types that count; calls that failed with another type are not among the calls.
+            None: all of them.
+        halt_scope: See `ConsecutiveFailures`.
+        level: See `ConsecutiveFailures`.
+
+    Raises:
+        InvalidConfiguration: A setting that cannot work.
+    """
+
+    ratio: float
+    calls: int
+    scope: ScopeKind = "key"
+    types: frozenset[FailureType] | None = None
+    halt_scope: HaltScope = "global"
+    level: HaltLevel = HaltLevel.HALTED
+
+    def __init__(
+        self,
+        ratio: float,
+        *,
+        calls: int,
+        scope: ScopeKind = "key",
+        types: Iterable[FailureType | str] | None = None,
+        halt_scope: HaltScope = "global",
+        level: HaltLevel | str = HaltLevel.HALTED,
+    ) -> None:
+        where = "FailureRate"
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+            raise InvalidConfiguration(f"{where}(ratio)={ratio!r}: expected a share above 0 and at most 1, such as 0.5")
+        put = object.__setattr__
+        put(self, "ratio", float(ratio))
+        put(self, "calls", checked_count(calls, f"{where}(calls)"))
+        _put_common(self, where, scope, types, halt_scope, level)
+
+
+Policy = ConsecutiveFailures | FailureRate
+
+
+def _put_common(policy: Policy, where: str, scope: object, types: Any, halt_scope: object, level: object) -> None:
+    put = object.__setattr__
+    put(policy, "scope", checked_choice(scope, SCOPE_KINDS, f"{where}(scope)"))
+    put(policy, "types", None if types is None else _checked_types(types, f"{where}(types)"))
+    put(policy, "halt_scope", checked_choice(halt_scope, get_args(HaltScope), f"{where}(halt_scope)"))
+    put(policy, "level", checked_level(level, f"{where}(level)"))
+
+
+def checked_level(value: object, where: str) -> HaltLevel:
+    """A `HaltLevel`, also by its value.
+
+    Raises:
+        InvalidConfiguration: There is no such level.
+    """
+    return HaltLevel(checked_choice(value, tuple(level.value for level in HaltLevel), where))
+
+
+def _checked_types(types: Any, where: str) -> frozenset[FailureType]:
+    if isinstance(types, str):
+        raise InvalidConfiguration(f"{where}={types!r}: expected a set of failure types, such as {{{types!r}}}")
+    try:
+        given = tuple(types)
+    except TypeError:
+        raise InvalidConfiguration(f"{where}={types!r}: expected a set of failure types") from None
+    if not given:
+        raise InvalidConfiguration(f"{where} is empty: a policy over no type never halts; leave it out for all types")
+    return frozenset(checked_type(item, where) for item in given)
