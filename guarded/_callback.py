@@ -1,0 +1,244 @@
+"""HaltCallback: runs the halt callback once per episode, and again after it raised."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guarded import _faults
+from guarded._checks import checked_function
+from guarded._events import Event, HaltCallbackFailed
+from guarded._locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from guarded._clock import Clock
+    from guarded._failure import SignalGenerationFailure
+    from guarded._halt import HaltRecord
+
+Function = Callable[[str, "SignalGenerationFailure"], object]
+"""`halt_callback(reason, failure)`; it may be an `async def`."""
+
+WAITS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+"""Seconds from an attempt that raised to the next one; the last of them stays."""
+
+_scheduled: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The state of the callback in one episode."""
+
+    halt: HaltRecord
+    running: bool = True
+    raised: int = 0
+    due: float = 0.0
+
+
+class HaltCallback:
+    """The halt callback of one tracker.
+
+    An attempt that raised is made again by `retry`: the first time at once, then after 1 s, doubling to 60 s.
+
+    Args:
+        function: The user's callback, or None.
+        clock: Measures the waits.
+        in_force: Whether a halt's episode is still under way; an episode that is over is not tried again.
+        tell: Tells the listeners, of each attempt that raised.
+
+    Raises:
+        InvalidConfiguration: The function cannot be called with a reason and a failure.
+    """
+
+    def __init__(
+        self,
+        function: Function | None,
+        clock: Clock,
+        in_force: Callable[[HaltRecord], bool],
+        tell: Callable[[Iterable[Event]], None],
+    ) -> None:
+        if function is not None:
+            checked_function(function, ("reason", "failure"), "halt_callback")
+        self.function = function
+        self._clock = clock
+        self._in_force = in_force
+        self._tell = tell
+        self._lock = ForkSafeLock()
+        self._attempts: dict[str, _Attempt] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether the callback of some halt in force has not succeeded yet."""
+        return any(self._in_force(attempt.halt) for attempt in self._unsuccessful())
+
+    def start(self, halt: HaltRecord) -> list[Unfinished]:
+        """Run the callback for a new episode.
+
+        Returns:
+            What is left to await if the callback is asynchronous.
+        """
+        if self.function is None:
+            return []
+        attempt = _Attempt(halt)
+        with self._lock:
+            self._attempts[halt.episode] = attempt
+        return self._run(self.function, attempt)
+
+    def retry(self) -> list[Unfinished]:
+        """Run the callback again for each episode in which it raised and whose wait is over."""
+        unfinished: list[Unfinished] = []
+        if self.function is not None and self._attempts:
+            now = self._clock.monotonic()
+            with Finishing(unfinished):
+                for attempt in self._unsuccessful():
+                    if self._take(attempt, now):
+                        unfinished += self._run(self.function, attempt)
+        return unfinished
+
+    def _unsuccessful(self) -> list[_Attempt]:
+        with self._lock:
+            return list(self._attempts.values())
+
+    def _take(self, attempt: _Attempt, now: float) -> bool:
+        """Whether the attempt is this thread's to run."""
+        if not self._in_force(attempt.halt):
+            self._forget(attempt)
+            return False
+        with self._lock:
+            if attempt.running or attempt.due > now:
+                return False
+            attempt.running = True
+            return True
+
+    def _forget(self, attempt: _Attempt) -> None:
+        with self._lock:
+            self._attempts.pop(attempt.halt.episode, None)
+
+    def _run(self, function: Function, attempt: _Attempt) -> list[Unfinished]:
+        try:
+            result = function(attempt.halt.reason, attempt.halt.failure)
+            left = [Unfinished(self, attempt, result)] if inspect.isawaitable(result) else []
+        except BaseException as error:
+            self._raised(attempt, error)
+            if isinstance(error, Exception | asyncio.CancelledError):  # nobody cancels code that does not await
+                return []
+            raise
+        if not left:
+            self._forget(attempt)
+        return left
+
+    def _raised(self, attempt: _Attempt, error: BaseException) -> None:
+        now = self._clock.monotonic()
+        with self._lock:
+            attempt.due = now + WAITS[min(attempt.raised, len(WAITS) - 1)]
+            attempt.raised += 1
+            attempt.running = False
+        self._tell([HaltCallbackFailed(attempt.halt, error)])
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """A call of an asynchronous callback that is still to be awaited: by `wait` in async code, else by `finish`."""
+
+    _callback: HaltCallback
+    _attempt: _Attempt
+    _result: Awaitable[object]
+    _begun: bool = False
+
+    async def wait(self) -> None:
+        """Await the callback; what it raises counts, and only a cancellation of the caller itself passes on."""
+        self._begun = True
+        try:
+            await self._result
+        except BaseException as error:
+            self._callback._raised(self._attempt, error)  # two halves of one thing
+            if not isinstance(error, Exception | asyncio.CancelledError) or _caller_is_cancelled():
+                raise
+        else:
+            self._callback._forget(self._attempt)  # two halves of one thing
+
+    def finish(self) -> None:
+        """Schedule the callback on the running loop; without one, run it to completion on a loop of its own."""
+        loop = _running_loop()
+        try:
+            if loop is not None:
+                self._schedule(loop)
+                return
+            # asyncio.run would leave this thread without its current event loop, which some hosts rely on.
+            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+                runner.run(self.wait())
+        except Exception as error:  # noqa: BLE001  # what loops raise, such as at too many open files
+            self._lost(error)
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = self.wait()
+        try:
+            task = loop.create_task(waiting)
+        except BaseException:
+            waiting.close()
+            raise
+        _scheduled.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        _scheduled.discard(task)
+        if not self._begun:  # cancelled before its first step
+            self._lost(asyncio.CancelledError())
+
+    def _lost(self, error: BaseException) -> None:
+        if self._begun:  # the loop raised when it was closed
+            _faults.report("the event loop of a halt callback raised after it had run", error)
+            return
+        if inspect.iscoroutine(self._result):
+            self._result.close()
+        self._callback._raised(self._attempt, error)
+
+
+class Finishing:
+    """A `with` that finishes callbacks if its block is interrupted, for then nobody will be there to await them."""
+
+    __slots__ = ("_unfinished",)
+
+    def __init__(self, unfinished: list[Unfinished]) -> None:
+        self._unfinished = unfinished
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Finish what is in the list by now, if an exception leaves the block."""
+        if error is not None:
+            for callback in self._unfinished:
+                callback.finish()
+
+
+def finish(unfinished: Iterable[Unfinished]) -> None:
+    """Run, or schedule, callbacks that sync code cannot await."""
+    left = list(unfinished)
+    with Finishing(left):
+        while left:
+            left.pop(0).finish()
+
+
+async def wait(unfinished: Iterable[Unfinished]) -> None:
+    """Await callbacks in async code."""
+    left = list(unfinished)
+    with Finishing(left):
+        while left:
+            await left.pop(0).wait()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _caller_is_cancelled() -> bool:
+    task = asyncio.current_task() if _running_loop() is not None else None  # somebody drives this code by hand
+    return task is not None and task.cancelling() > 0
