@@ -1,0 +1,626 @@
+"""FailureTracker: counts failures over a store, halts at the threshold, and tells its listeners."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from guarded import _counted, _course, _faults, _log, _mode
+from guarded._callback import Finishing, Function, HaltCallback, Unfinished, finish
+from guarded._checks import checked_count, checked_instance, checked_window
+from guarded._clock import Clock, SystemClock, checked_clock
+from guarded._errors import InvalidConfiguration
+from guarded._events import Event, HaltTriggered, SignalFailed, SignalRecovered, SignalRefused
+from guarded._failure import FailureType, SignalGenerationFailure, checked_type
+from guarded._halt import HaltLevel, HaltRecord, HaltTrigger, latched
+from guarded._halt_manager import EmergencyHaltManager, describe
+from guarded._interrupts import take_all
+from guarded._ledger import Counted, Ledger, Trip
+from guarded._listeners import Listener, Listeners
+from guarded._locks import ForkSafeLock
+from guarded._log import SignalLog, progress
+from guarded._policies import ConsecutiveFailures, FailureRate, Policy
+from guarded._rules import FailureRules
+from guarded._scope import EVERYTHING, Scope, scopes_of
+from guarded.stores import ALL, TOTAL_KINDS, Change, Rows, Store, Total, Touched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+LAST_FAILURES_IN_STATUS = 10
+
+
+class _DefaultThreshold(int):
+    """The default of 3, told apart from a 3 that somebody gave beside `policies`."""
+
+
+DEFAULT_THRESHOLD: Final[int] = _DefaultThreshold(3)
+DEFAULT_WINDOW: Final = timedelta(minutes=5)
+
+
+class FailureTracker:
+    """Counts the failures of guarded calls, and halts trading when too many come in a row.
+
+    Totals by strategy, symbol and type, the last failures, and streaks are kept in a store. At the threshold the
+    tracker latches a halt: guarded calls are refused from then on, the halt callback runs once, and nothing but
+    `resume` ends it. All methods may be called from any thread, and from listeners and callbacks.
+
+    Args:
+        failure_threshold: How many consecutive failures, of one (strategy, symbol) or of everything together, halt
+            trading; at least 1.
+        reset_window: A streak whose last failure is older than this starts again; None = never. It does not end a halt.
+        halt_callback: `halt_callback(reason, failure)`, called once per halt, outside every lock. It may be async.
+            If it raises, trading stays halted and it is tried again.
+        policies: What halts trading, instead of the two above: `ConsecutiveFailures` and `FailureRate`.
+        rules: How exceptions are classified; by default `FailureRules()`.
+        halt_manager: Share the latch of this manager; by default the tracker makes one of its own.
+        store: Where counts and halts live: a store, `"memory://"`, or None for this process's memory.
+        clock: Where time comes from; by default that of the halt manager, or the machine's.
+        history_size: How many failures are kept with their traces, at least 1.
+
+    Raises:
+        InvalidConfiguration: A setting that cannot work.
+
+    Attributes:
+        halt_manager: The manager of the latch.
+        rules: The rules that guards of this tracker use if they have none of their own.
+        policies: What halts trading.
+        history_size: How many failures are kept.
+        clock: Where time comes from.
+    """
+
+    # Slots for what every guarded call reads; the rest, and what tests patch, is in the dictionary.
+    __slots__ = ("__dict__", "__weakref__", "_live", "_pulse", "_read_time", "_succeeded_at")
+
+    def __init__(
+        self,
+        failure_threshold: int = DEFAULT_THRESHOLD,
+        reset_window: timedelta | None = DEFAULT_WINDOW,
+        halt_callback: Function | None = None,
+        *,
+        policies: Iterable[Policy] | None = None,
+        rules: FailureRules | None = None,
+        halt_manager: EmergencyHaltManager | None = None,
+        store: Store | str | None = None,
+        clock: Clock | None = None,
+        history_size: int = 100,
+    ) -> None:
+        self.policies = _checked_policies(policies, failure_threshold, reset_window)
+        self._reset_window = reset_window
+        own = {"failure_threshold": failure_threshold, "reset_window": reset_window}
+        self._settings: dict[str, Any] = own if policies is None else {"policies": self.policies}
+        self._identity = _register(self, os.urandom(8).hex())
+        self.rules = checked_instance(rules, FailureRules, "rules") or FailureRules()
+        self.history_size = checked_count(history_size, "history_size")
+        checked_instance(halt_manager, EmergencyHaltManager, "halt_manager")
+        self.clock = checked_clock(halt_manager.clock if clock is None and halt_manager is not None else clock)
+        self.halt_manager, self._store = _latch_and_store(halt_manager, store, self.clock)
+        self._ledger = Ledger(self.policies, reset_window)
+        self._listeners = Listeners(SignalLog())
+        self._callback = HaltCallback(halt_callback, self.clock, self.halt_manager.in_force, self._listeners.tell)
+        self._lock = ForkSafeLock()
+        self._sequence = 0
+        self._pulse: int | None = None
+        self._live = self._store.live
+        self._read_time: Callable[[], float | datetime] = (
+            time.time if isinstance(self.clock, SystemClock) else self.clock.now
+        )
+        self._succeeded_at: float | datetime | None = None
+        self._failed_at: float | None = None
+        self._warned: set[str] = set()
+        self._refusals = 0
+        self.halt_manager.attach(self)
+        self._store.watch(self._refresh)
+        _mode.add_dependent(self)
+        self._refresh()
+
+    def __reduce__(self) -> tuple[Callable[..., FailureTracker], tuple[str, dict[str, Any]]]:
+        """Pickle as identity and settings: the same tracker here, one with the same settings elsewhere.
+
+        The clock, the store and the halt manager belong to this process and are not among the settings.
+        """
+        settings = {
+            **self._settings,
+            "halt_callback": self._callback.function,
+            "rules": self.rules,
+            "history_size": self.history_size,
+        }
+        return _restored, (self._identity, settings)
+
+    def __copy__(self) -> FailureTracker:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> FailureTracker:
+        return self
+
+    def _refresh(self) -> None:
+        """Set the pulse: the number of the last failure, or None while every call has to go the long way."""
+        with self._lock:
+            quiet = _mode.current == "on" and not self._store.halts and not self._ledger.counts_successes
+            self._pulse = self._sequence if quiet else None
+
+    # -- recording
+
+    def record_failure(
+        self,
+        strategy_name: str,
+        symbol: str,
+        error: BaseException | str,
+        failure_type: FailureType | str | None = None,
+        additional_context: Mapping[str, object] | None = None,
+    ) -> SignalGenerationFailure:
+        """Record a failure by hand; it always counts, whatever the rules say about ignoring.
+
+        Args:
+            strategy_name: Whose failure.
+            symbol: Of which symbol.
+            error: The exception, or a text where a host reports errors as events.
+            failure_type: Its type; None: as the rules classify it (a text is `UNKNOWN_ERROR`).
+            additional_context: Anything that helps; it is made JSON-ready, and secrets in it are masked.
+
+        Returns:
+            The record.
+
+        Raises:
+            InvalidConfiguration: There is no such failure type.
+        """
+        rule: str | None = None
+        if failure_type is not None:
+            kind = checked_type(failure_type, "failure_type")
+        elif isinstance(error, BaseException):
+            judged = self.rules.judge(error)
+            kind, rule = judged.failure_type, judged.rule
+        else:
+            kind = FailureType.UNKNOWN_ERROR
+        failure, unfinished = self._record(error, str(strategy_name), str(symbol), kind, rule, additional_context)
+        finish(unfinished)
+        return failure
+
+    def _record(
+        self,
+        error: BaseException | str,
+        strategy: str,
+        symbol: str,
+        failure_type: FailureType,
+        rule: str | None,
+        context: Mapping[str, object] | None,
+        *,
+        counted_for: str | None = None,
+        goes_on: bool = True,
+    ) -> tuple[SignalGenerationFailure, list[Unfinished]]:
+        """Count one failure, latch what it trips, and tell everybody.
+
+        Args:
+            error: What was raised, or a text.
+            strategy: Whose failure.
+            symbol: The symbol of the record and of the totals.
+            failure_type: Its type.
+            rule: The rule that said so.
+            context: What is added to the record.
+            counted_for: The symbol whose streak it extends, if that is another: the one that a success would have.
+            goes_on: Whether the exception may cross other guards, which must not count it again. One that a guard
+                keeps back is left unmarked: who meets that object again has been failed by it anew.
+
+        Returns:
+            The record, and the asynchronous halt callbacks that are left to await.
+        """
+        failure = SignalGenerationFailure.from_error(
+            error,
+            strategy_name=strategy,
+            symbol=symbol,
+            failure_type=failure_type,
+            timestamp=self.clock.now(),
+            additional_context=context,
+            rule=rule,
+        )
+        with self._lock:
+            self._sequence = sequence = self._sequence + 1
+        _course.mark(self, sequence)
+        now = self._failed_at = self.clock.monotonic()
+        scopes = self._ledger.scopes(strategy, symbol if counted_for is None else counted_for)
+        entry = _FailureEntry(self._ledger, failure, scopes, now, self.history_size)
+        self._store.update(entry.touched, entry)
+        if isinstance(error, BaseException) and (goes_on or isinstance(error, RecursionError)):  # which may go on yet
+            _counted.mark_counted(error, self, sequence, failure)
+        return failure, self._after(failure, entry, error if isinstance(error, BaseException) else None)
+
+    def _after(
+        self, failure: SignalGenerationFailure, entry: _FailureEntry, error: BaseException | None
+    ) -> list[Unfinished]:
+        """Tell of a counted failure and its halts, outside every lock; then run what callbacks are due."""
+        counted = entry.counted
+        unfinished: list[Unfinished] = []
+        with Finishing(unfinished):
+            take_all(
+                [
+                    lambda: unfinished.extend(self.halt_manager.retry_callbacks()),
+                    lambda: self._tell([SignalFailed(failure, counted.streak, counted.threshold, error)]),
+                    lambda: unfinished.extend(self.halt_manager.announce(entry.triggered)),
+                ]
+            )
+        for reason, halt in entry.already_halted.items():
+            _log.threshold_reached_while_halted(failure, halt, reason)
+        if counted.too_far_apart is not None and failure.strategy_name not in self._warned:
+            self._warned.add(failure.strategy_name)
+            _log.reset_window_too_short(failure, timedelta(seconds=counted.too_far_apart))
+        return unfinished
+
+    def record_success(self, strategy_name: str, symbol: str) -> None:
+        """Record a success by hand: it always ends the streaks of its scopes, and never a halt.
+
+        Args:
+            strategy_name: Whose success.
+            symbol: Of which symbol.
+        """
+        self._succeed(str(strategy_name), str(symbol))
+
+    def _succeed(self, strategy: str, symbol: str) -> None:
+        self._succeeded_at = self._read_time()
+        if not (self._ledger.counts_successes or self._ledger.is_live(self._live, strategy, symbol)):
+            return
+        entry = _SuccessEntry(self._ledger, strategy, symbol)
+        self._store.update(Touched(streaks=tuple(scopes_of(strategy, symbol).values())), entry)
+        if entry.failures:
+            self._tell([SignalRecovered(Scope(strategy, symbol), entry.failures)])
+
+    def _refuse(self, strategy: str, symbol: str, halt: HaltRecord) -> list[Unfinished]:
+        """Count a refused call, tell of it, and run the halt callback again if it is due."""
+        with self._lock:
+            self._refusals += 1
+        self._tell([SignalRefused(Scope(strategy, symbol), halt)])
+        return self.halt_manager.retry_callbacks()
+
+    # -- what was counted
+
+    @property
+    def failure_threshold(self) -> int | None:
+        """How many consecutive failures halt; with policies, that of the first one for failures of any type."""
+        plain = (p for p in self.policies if isinstance(p, ConsecutiveFailures) and p.types is None)
+        return next((policy.threshold for policy in plain), None)
+
+    @property
+    def reset_window(self) -> timedelta | None:
+        """The longest gap in a streak; None = a streak never ages."""
+        return self._reset_window
+
+    @property
+    def refusals(self) -> int:
+        """How many calls and blocks this process has refused."""
+        return self._refusals
+
+    @property
+    def consecutive_failures(self) -> int:
+        """The global streak: failures since the last success of anything; 0 once it is older than its window."""
+        return self._ledger.consecutive(self._live, self.clock.monotonic())
+
+    @property
+    def total_failures(self) -> int:
+        """All failures ever recorded in this ledger."""
+        return self._store.read().totals.get(ALL, 0)
+
+    @property
+    def strategy_failures(self) -> dict[str, int]:
+        """Failures by strategy."""
+        return _totals(self._store.read(), "strategy")
+
+    @property
+    def symbol_failures(self) -> dict[str, int]:
+        """Failures by symbol."""
+        return _totals(self._store.read(), "symbol")
+
+    @property
+    def type_failures(self) -> dict[FailureType, int]:
+        """Failures by type."""
+        return {FailureType(name): count for name, count in _totals(self._store.read(), "type").items()}
+
+    @property
+    def failure_history(self) -> list[SignalGenerationFailure]:
+        """The last `history_size` failures, the oldest first."""
+        return self._store.failures()
+
+    @property
+    def last_failure(self) -> SignalGenerationFailure | None:
+        """The newest failure in the history."""
+        history = self._store.failures()
+        return history[-1] if history else None
+
+    @property
+    def last_failure_time(self) -> datetime | None:
+        """When it happened."""
+        failure = self.last_failure
+        return None if failure is None else failure.timestamp
+
+    @property
+    def last_success_time(self) -> datetime | None:
+        """When a guarded call last succeeded in this process."""
+        stamp = self._succeeded_at
+        return datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, float) else stamp
+
+    # -- the latch
+
+    @property
+    def halt_triggered(self) -> bool:
+        """Whether everything is halted."""
+        return EVERYTHING in self._store.halts
+
+    @property
+    def halt_reason(self) -> str | None:
+        """Why everything is halted."""
+        halt = self._store.halts.get(EVERYTHING)
+        return None if halt is None else halt.reason
+
+    @property
+    def halts(self) -> tuple[HaltRecord, ...]:
+        """Every scope's halt that is in force."""
+        return tuple(self._store.read().halts.values())
+
+    def is_halted(self, strategy: str | None = None, symbol: str | None = None) -> bool:
+        """Whether everything in this scope is halted, at whatever level; without names: whether everything is."""
+        return self.halt_manager.is_halted(strategy, symbol)
+
+    @property
+    def callback_pending(self) -> bool:
+        """Whether a halt is in force whose callback has not succeeded yet."""
+        return self._callback.pending
+
+    def resume(
+        self, *, by: str, reason: str, strategy: str | None = None, symbol: str | None = None
+    ) -> tuple[HaltRecord, ...]:
+        """Clear one halt and the streaks of its scope, on the record: see `EmergencyHaltManager.resume_trading`.
+
+        Args:
+            by: Who resumes trading.
+            reason: Why it is safe again.
+            strategy: The strategy whose halt is cleared; without names, the global one.
+            symbol: The symbol whose halt is cleared.
+
+        Returns:
+            The halts that are still in force.
+
+        Raises:
+            InvalidConfiguration: `by` or `reason` is empty.
+        """
+        return self.halt_manager.resume_trading(by=by, reason=reason, strategy=strategy, symbol=symbol)
+
+    def should_reset(self) -> bool:
+        """Whether the reset window has passed since the last failure; False if there is no window or no failure."""
+        if self.reset_window is None or self._failed_at is None:
+            return False
+        return self.clock.monotonic() - self._failed_at > self.reset_window.total_seconds()
+
+    def reset(self) -> None:
+        """Set all streaks to zero; totals, history and halts stay."""
+        self._clear_streaks(EVERYTHING)
+
+    def clear_history(self) -> None:
+        """Forget the history and the totals; streaks and halts stay."""
+        self._store.update(
+            Touched(totals=None), lambda rows: Change(totals=dict.fromkeys(rows.totals, None), forget=True)
+        )
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(event)` for everything that happens from now on, in the thread in which it happens.
+
+        Returns:
+            A function that takes the listener off again.
+
+        Raises:
+            InvalidConfiguration: It cannot be called, or is an `async def`.
+        """
+        return self._listeners.subscribe(listener)
+
+    # -- reports
+
+    def get_status(self) -> dict[str, Any]:
+        """The attributes as of now, JSON-ready: their names as keys, times in ISO 8601, windows in seconds."""
+        rows = self._store.read()
+        history = self._store.failures()
+        halt = rows.halts.get(EVERYTHING)
+        return {
+            "consecutive_failures": self._ledger.consecutive(rows.streaks, self.clock.monotonic()),
+            "failure_threshold": self.failure_threshold,
+            "reset_window": None if self.reset_window is None else self.reset_window.total_seconds(),
+            "total_failures": rows.totals.get(ALL, 0),
+            **{f"{kind}_failures": _totals(rows, kind) for kind in TOTAL_KINDS},
+            "failure_history": [failure.to_dict() for failure in history[-LAST_FAILURES_IN_STATUS:]],
+            "last_failure": history[-1].to_dict() if history else None,
+            "last_failure_time": history[-1].timestamp.isoformat() if history else None,
+            "last_success_time": self.last_success_time and self.last_success_time.isoformat(),
+            "refusals": self.refusals,
+            "halt_triggered": halt is not None,
+            "halt_reason": halt and halt.reason,
+            "halts": [other.to_dict() for other in rows.halts.values()],
+            "callback_pending": self.callback_pending,
+            "internal_errors": _faults.count(),
+        }
+
+    def get_failure_summary(self) -> str:
+        """How things stand, as text."""
+        rows = self._store.read()
+        consecutive = self._ledger.consecutive(rows.streaks, self.clock.monotonic())
+        lines = [
+            "Failure Tracker Status",
+            "=" * 50,
+            f"Consecutive Failures: {progress(consecutive, self._global_threshold())}",
+            f"Total Failures: {rows.totals.get(ALL, 0)}",
+        ]
+        by_strategy = _totals(rows, "strategy")
+        if by_strategy:
+            ranked = sorted(by_strategy.items(), key=lambda item: (-item[1], item[0]))
+            lines += ["", "Failures by Strategy:", *(f"  {name}: {count}" for name, count in ranked)]
+        last = self.last_failure_time
+        lines += ["", f"Last failure: {'none' if last is None else last.isoformat()}"]
+        if not rows.halts:
+            lines.append("Status: Active (no halt)")
+        for halt in rows.halts.values():
+            lines += describe(halt)
+        return "\n".join(lines)
+
+    def _global_threshold(self) -> int | None:
+        plain = (p for p in self.policies if isinstance(p, ConsecutiveFailures) and p.types is None)
+        return next((policy.threshold for policy in plain if policy.scope == "global"), None)
+
+    # -- what the halt manager asks of a tracker
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        self._listeners.tell(events)
+
+    def _clear_streaks(self, scope: Scope) -> None:
+        self._store.update(
+            Touched(streaks=None),
+            lambda rows: Change(streaks={other: None for other in rows.streaks if scope.covers(other)}),
+        )
+
+    def _start_callback(self, halt: HaltRecord) -> list[Unfinished]:
+        return self._callback.start(halt)
+
+    def _retry_callback(self) -> list[Unfinished]:
+        return self._callback.retry()
+
+    @property
+    def _callback_function(self) -> object:
+        return self._callback.function
+
+
+class _FailureEntry:
+    """The transaction that counts one failure and latches the halts that it trips."""
+
+    counted: Counted
+
+    def __init__(
+        self, ledger: Ledger, failure: SignalGenerationFailure, scopes: tuple[Scope, ...], now: float, keep: int
+    ) -> None:
+        self._ledger = ledger
+        self._failure = failure
+        self._scopes = scopes
+        self._now = now
+        self._keep = keep
+        self._totals: tuple[Total, ...] = (
+            ALL,
+            ("strategy", failure.strategy_name),
+            ("symbol", failure.symbol),
+            ("type", failure.failure_type.value),
+        )
+        self.touched = Touched(scopes, self._totals, scopes)
+
+    def __call__(self, rows: Rows) -> Change:
+        failure = self._failure
+        self.counted = self._ledger.fail(rows.streaks, self._scopes, failure.failure_type, self._now)
+        return Change(
+            streaks=self.counted.rows,
+            totals={total: rows.totals.get(total, 0) + 1 for total in self._totals},
+            halts=self._latch(rows.halts),
+            failure=failure,
+            keep=self._keep,
+        )
+
+    def _latch(self, halts: Mapping[Scope, HaltRecord]) -> dict[Scope, HaltRecord]:
+        """The halts that the failure's trips latch or make stricter; sorts out who is to be told what."""
+        self.triggered: list[HaltTriggered] = []
+        self.already_halted: dict[str, HaltRecord] = {}
+        changed: dict[Scope, HaltRecord] = {}
+        for trip in sorted(self.counted.trips, key=lambda trip: trip.level is HaltLevel.REDUCING):
+            if trip.scope not in changed:
+                new = latched(halts.get(trip.scope), self._halt(trip))
+                if new is None:
+                    self.already_halted[trip.reason] = halts[trip.scope]
+                else:
+                    changed[trip.scope] = new
+                    self.triggered.append(HaltTriggered(new, new.failure, escalated=trip.scope in halts))
+        return changed
+
+    def _halt(self, trip: Trip) -> HaltRecord:
+        failure = self._failure
+        return HaltRecord(
+            scope=trip.scope,
+            level=trip.level,
+            reason=f"{trip.reason}; last: {failure.strategy_name} for {failure.symbol}: {failure.error}",
+            trigger_type=HaltTrigger.TECHNICAL_FAILURE,
+            since=failure.timestamp,
+            by=None,
+            failure=failure,
+            consecutive=trip.consecutive,
+            threshold=trip.threshold,
+        )
+
+
+class _SuccessEntry:
+    """The transaction that counts one success."""
+
+    failures = 0
+
+    def __init__(self, ledger: Ledger, strategy: str, symbol: str) -> None:
+        self._ledger = ledger
+        self._key = (strategy, symbol)
+
+    def __call__(self, rows: Rows) -> Change:
+        recovered = self._ledger.succeed(rows.streaks, *self._key)
+        self.failures = recovered.failures
+        return Change(streaks=recovered.rows)
+
+
+def _totals(rows: Rows, kind: str) -> dict[str, int]:
+    return {name: count for (of, name), count in rows.totals.items() if of == kind}
+
+
+def _checked_policies(
+    policies: Iterable[Policy] | None, failure_threshold: int, reset_window: timedelta | None
+) -> tuple[Policy, ...]:
+    threshold = checked_count(failure_threshold, "failure_threshold")
+    checked_window(reset_window, "reset_window")
+    if policies is None:
+        return ConsecutiveFailures(threshold, scope="global"), ConsecutiveFailures(threshold, scope="key")
+    if failure_threshold is not DEFAULT_THRESHOLD or reset_window is not DEFAULT_WINDOW:
+        raise InvalidConfiguration(
+            "failure_threshold and reset_window cannot be given beside policies:"
+            " write ConsecutiveFailures(threshold, within=window) into policies instead"
+        )
+    try:
+        given = tuple(policies)
+    except TypeError:
+        raise InvalidConfiguration(
+            f"policies={policies!r}: expected several of them, such as [ConsecutiveFailures(3)]"
+        ) from None
+    for policy in given:
+        if not isinstance(policy, ConsecutiveFailures | FailureRate):
+            raise InvalidConfiguration(f"policies: {policy!r} is neither a ConsecutiveFailures nor a FailureRate")
+    if not given:
+        raise InvalidConfiguration("policies is empty: nothing would ever halt; leave it out for the default")
+    return given
+
+
+_alive: weakref.WeakValueDictionary[str, FailureTracker] = weakref.WeakValueDictionary()
+
+
+def _register(tracker: FailureTracker, identity: str) -> str:
+    _alive[identity] = tracker
+    return identity
+
+
+def _restored(identity: str, settings: dict[str, Any]) -> FailureTracker:
+    """The tracker that was pickled: itself in the process that it lives in, one with its settings elsewhere."""
+    tracker = _alive.get(identity)
+    if tracker is None:
+        tracker = FailureTracker(**settings)
+        tracker._identity = _register(tracker, identity)
+    return tracker
+
+
+def _latch_and_store(
+    manager: EmergencyHaltManager | None, store: Store | str | None, clock: Clock
+) -> tuple[EmergencyHaltManager, Store]:
+    """The halt manager and the store; they belong to one latch."""
+    if manager is None:
+        manager = EmergencyHaltManager(store, clock=clock)
+        return manager, manager.store
+    if store is None:
+        return manager, manager.store.joined()
+    if store is not manager.store:
+        raise InvalidConfiguration(
+            "store and halt_manager disagree: the halt manager's latch lives in another store."
+            " Give the tracker one of the two, or build both on the same store object"
+        )
+    return manager, manager.store
