@@ -1,0 +1,68 @@
+"""Guards for trading strategies: no invented signals, classified failures, and an emergency halt."""
+
+from guarded import validators
+from guarded._block import Signal, track_signal
+from guarded._clock import Clock
+from guarded._errors import GuardedError, InvalidConfiguration, SignalRejected, StoreUnavailable, TradingHalted
+from guarded._events import (
+    Event,
+    HaltCallbackFailed,
+    HaltTriggered,
+    SignalFailed,
+    SignalRecovered,
+    SignalRefused,
+    TradingResumed,
+)
+from guarded._explanation import Explanation
+from guarded._failure import FailureType, SignalGenerationFailure
+from guarded._guard import guarded_signal, outcome
+from guarded._halt import HaltLevel, HaltRecord, HaltTrigger
+from guarded._halt_manager import EmergencyHaltManager
+from guarded._mode import set_mode
+from guarded._outcome import Outcome
+from guarded._policies import ConsecutiveFailures, FailureRate
+from guarded._rules import FailureRules
+from guarded._scope import Scope
+from guarded._secrets import set_secret_patterns
+from guarded._shared import get_failure_tracker, set_failure_tracker
+from guarded._tracker import FailureTracker
+from guarded.stores.memory import MemoryStore
+
+__all__ = [
+    "Clock",
+    "ConsecutiveFailures",
+    "EmergencyHaltManager",
+    "Event",
+    "Explanation",
+    "FailureRate",
+    "FailureRules",
+    "FailureTracker",
+    "FailureType",
+    "GuardedError",
+    "HaltCallbackFailed",
+    "HaltLevel",
+    "HaltRecord",
+    "HaltTrigger",
+    "HaltTriggered",
+    "InvalidConfiguration",
+    "MemoryStore",
+    "Outcome",
+    "Scope",
+    "Signal",
+    "SignalFailed",
+    "SignalGenerationFailure",
+    "SignalRecovered",
+    "SignalRefused",
+    "SignalRejected",
+    "StoreUnavailable",
+    "TradingHalted",
+    "TradingResumed",
+    "get_failure_tracker",
+    "guarded_signal",
+    "outcome",
+    "set_failure_tracker",
+    "set_mode",
+    "set_secret_patterns",
+    "track_signal",
+    "validators",
+]

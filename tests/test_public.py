@@ -1,0 +1,64 @@
+"""The package as a user finds it: its names, its types, its weight."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import guarded
+
+PACKAGE = Path(guarded.__file__).parent
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
+
+
+def test_all_is_sorted_and_complete() -> None:
+    """__all__ is sorted, without doubles, and names everything public that the package holds."""
+    assert guarded.__all__ == sorted(set(guarded.__all__))
+    held = {name for name in vars(guarded) if not name.startswith("_")}
+    assert set(guarded.__all__) == held - {"stores"}
+
+
+def test_everything_public_is_documented() -> None:
+    """Every public name has a docstring of its own."""
+    undocumented = [name for name in guarded.__all__ if not getattr(getattr(guarded, name), "__doc__", None)]
+    assert [name for name in undocumented if name != "Event"] == []
+
+
+def test_it_is_typed() -> None:
+    """The package says that it has type annotations."""
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_two_core_dependencies() -> None:
+    """Without extras only structlog and wrapt are installed."""
+    core = [line for line in requires("guarded") or [] if "extra ==" not in line]
+    assert sorted(line.split(">=")[0] for line in core) == ["structlog", "wrapt"]
+
+
+def test_importing_is_light_and_quiet() -> None:
+    """Importing guarded imports no numeric library, no TOML parser and no test library, and prints nothing."""
+    heavy = ("numpy", "pandas", "polars", "tomllib", "pytest")
+    assert python(f"import sys, guarded; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
+def test_importing_leaves_structlog_unconfigured() -> None:
+    """Importing guarded, and a failure, leave structlog and the root logger as they were."""
+    code = (
+        "import logging, structlog, guarded; guarded.guarded_signal(lambda: {}['x'])();"
+        "print(structlog.is_configured(), logging.getLogger().handlers)"
+    )
+    assert python(code) == "False []"
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    """Every module opens with a docstring of one line."""
+    for path in PACKAGE.rglob("*.py"):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith('"""'), path
+        assert len(first) > 20, path
