@@ -1,0 +1,66 @@
+"""The README: its Python runs as one program, its files exist, and its output is what the programs print."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guarded import FailureRules
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_blocks_run_as_one_program() -> None:
+    """All Python of the README, from top to bottom, is one program that runs."""
+    program = "\n".join(blocks("python"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "VWAP" in done.stdout
+
+
+def test_the_toml_blocks_are_packs(tmp_path: Path) -> None:
+    """Every TOML block of the README is a pack that loads."""
+    for number, block in enumerate(blocks("toml")):
+        pack = tmp_path / f"{number}.toml"
+        pack.write_text(block, encoding="utf-8")
+        FailureRules().load(pack)
+    assert blocks("toml")
+
+
+def test_the_example_is_short() -> None:
+    """The first example shows the decorator in about ten lines."""
+    assert len([line for line in blocks("python")[0].splitlines() if line.strip()]) <= 10
+
+
+def test_the_linked_files_exist() -> None:
+    """Every relative link leads to a file."""
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("block", blocks("text"), ids=lambda block: block.splitlines()[0][:30])
+def test_the_output_shown_is_what_the_program_prints(block: str) -> None:
+    """What the README shows of the main job is printed by it, line by line and in this order."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "live_trading.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    printed = iter((done.stdout + done.stderr).splitlines())
+    for line in block.splitlines():
+        if line.strip() not in ("", "..."):
+            assert line in printed, f"not printed, or not in this order: {line}"
