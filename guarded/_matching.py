@@ -8,14 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from guarded._attributes import checked_tests
-from guarded._classnames import checked_targets, near_miss
+from guarded._classnames import checked_targets
 from guarded._errors import InvalidConfiguration
-from guarded._failure import FailureType
 
 if TYPE_CHECKING:
     from guarded._attributes import AttributeTest
     from guarded._classnames import Target
     from guarded._evidence import Evidence
+    from guarded._failure import FailureType
 
 
 class Action(StrEnum):
@@ -107,20 +107,6 @@ def checked_rule(
     """
     targets = checked_targets(exception, where)
     return Rule(targets, conditions, action, failure_type, wrapper=False, why=f"declared by {where}", pack=None)
-
-
-def checked_type(value: object, where: str) -> FailureType:
-    """A `FailureType`, also by its value.
-
-    Raises:
-        InvalidConfiguration: There is no such type.
-    """
-    allowed = [kind.value for kind in FailureType]
-    if isinstance(value, str) and value in allowed:
-        return FailureType(value)
-    raise InvalidConfiguration(
-        f"{where}: {value!r} is no failure type{near_miss(value, allowed)}; expected one of {', '.join(allowed)}"
-    )
 
 
 def _pattern(message: Any, where: str) -> re.Pattern[str] | None:

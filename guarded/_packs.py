@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from guarded._classnames import checked_targets, near_miss
 from guarded._errors import InvalidConfiguration
-from guarded._matching import Action, Rule, checked_conditions, checked_type
+from guarded._failure import checked_type
+from guarded._matching import Action, Rule, checked_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

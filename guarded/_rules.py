@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from guarded._attributes import checked_function
 from guarded._errors import InvalidConfiguration
 from guarded._explanation import Explanation
-from guarded._failure import FailureType
+from guarded._failure import FailureType, checked_type
 from guarded._faults import report
 from guarded._locks import ForkSafeLock
-from guarded._matching import Action, Rule, checked_conditions, checked_rule, checked_type
+from guarded._matching import Action, Rule, checked_conditions, checked_rule
 from guarded._packs import BUILT_IN, built_in, checked_names, read
 from guarded._secrets import type_name
 from guarded._verdicts import Table
@@ -106,7 +106,7 @@ class FailureRules:
         Raises:
             InvalidConfiguration: One of these cannot work; the rules are unchanged.
         """
-        kind = checked_type(failure_type, "map()")
+        kind = checked_type(failure_type, "failure_type of map()")
         conditions = checked_conditions(message, when, raised_in, "map()")
         return self._add(checked_rule(exception, Action.COUNT, conditions, "map()", kind))
 

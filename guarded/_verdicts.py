@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from guarded._classnames import mro, unsettled
 from guarded._evidence import Evidence
 from guarded._explanation import Explanation
-from guarded._failure import FailureType
+from guarded._failure import FailureType, checked_type
 from guarded._faults import report
-from guarded._matching import Action, Rule, checked_type
+from guarded._matching import Action, Rule
 from guarded._precedence import Applicable, in_order
 from guarded._secrets import type_name
 

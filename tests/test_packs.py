@@ -679,7 +679,7 @@ def test_a_broken_pack_is_refused_at_once(tmp_path: Path, content: str, told: st
         ({"exception": "KeyEror", "type": "data_error"}, "rule 2.*did you mean 'KeyError'"),
         (
             {"exception": "KeyError", "type": "dta_error"},
-            "rule 2, key 'type': 'dta_error' is no failure type; did you mean",
+            "rule 2, key 'type'='dta_error': expected a FailureType or one of .*did you mean 'data_error'",
         ),
         ({"exception": "KeyError"}, "rule 2: it decides nothing; give a type, wrapper = true, or an action"),
         ({"exception": "KeyError", "wrapper": False}, "rule 2: it decides nothing"),

@@ -278,10 +278,10 @@ def test_what_is_no_exception_is_refused_at_once(rules: FailureRules, exception:
     [
         (
             "data_eror",
-            r"map\(\): 'data_eror' is no failure type; did you mean 'data_error'\?; expected one of strategy",
+            r"failure_type of map\(\)='data_eror': expected a FailureType or one of 'strategy.*did you mean 'data_error'",
         ),
-        ("DATA_ERROR", "'DATA_ERROR' is no failure type; expected one of"),
-        (None, "None is no failure type"),
+        ("DATA_ERROR", "='DATA_ERROR': expected a FailureType or one of"),
+        (None, "=None: expected a FailureType"),
     ],
 )
 def test_an_unknown_type_is_refused_with_what_it_may_be(rules: FailureRules, failure_type: Any, told: str) -> None:

@@ -125,6 +125,7 @@ class _Latch:
         self.watchers: list[weakref.WeakMethod[Callable[[], None]]] = []
 
     def tell_watchers(self) -> None:
+        """Call those that are still there."""
         for reference in tuple(self.watchers):
             watcher = reference()
             if watcher is None:
