@@ -32,7 +32,8 @@ _QUOTED = (
 _BARE = rf"(?!{_CALLED}\\*+[\"'])([^\s\"'&,;(){{}}\[\]<>][^\s\"'&,;)}}\]>]*+)"
 
 # One group each takes part in a match, and holds the secret. Possessive quantifiers keep the search linear.
-_IN_SOURCE = re.compile(rf"{_NAME}{_ASSIGNED}(?:{_QUOTED})", re.DOTALL)
+_IN_SOURCE = re.compile(rf"(?:{_NAME}|authorization){_ASSIGNED}(?:{_QUOTED})", re.DOTALL)
+_LITERAL = re.compile(r"""\"(?:[^"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+'""")
 _IN_TEXT = re.compile(
     rf"{_NAME}{_ASSIGNED}(?:{_QUOTED}|{_BARE})"
     rf"|(?<![a-z])sign{_ASSIGNED}\\*+[\"']?([\w+/=%-]{{16,}}+)"  # not the sign of a position
@@ -70,8 +71,8 @@ def mask(text: str) -> str:
 
 
 def mask_source(line: str) -> str:
-    """Replace the secrets that a line of source code holds as literals by `***`; names and calls are left alone."""
-    return _masked(line, _IN_SOURCE)
+    """Replace the secrets that a line of source code holds in literals by `***`; names and calls are left alone."""
+    return _LITERAL.sub(lambda literal: mask(literal.group()), _masked(line, _IN_SOURCE))
 
 
 def is_secret_name(key: str) -> bool:

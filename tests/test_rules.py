@@ -278,7 +278,7 @@ def test_what_is_no_exception_is_refused_at_once(rules: FailureRules, exception:
     [
         (
             "data_eror",
-            r"failure_type of map\(\)='data_eror': expected a FailureType or one of 'strategy.*did you mean 'data_error'",
+            r"failure_type of map\(\)='data_eror': expected a FailureType or one of .*did you mean 'data_error'",
         ),
         ("DATA_ERROR", "='DATA_ERROR': expected a FailureType or one of"),
         (None, "=None: expected a FailureType"),

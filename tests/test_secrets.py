@@ -139,6 +139,9 @@ def test_masking_takes_linear_time(part: str) -> None:
         ('client = Client(api_key="abc", timeout=5)', 'client = Client(api_key="***", timeout=5)'),
         ("password = 'hunter2'", "password = '***'"),
         ("token = read_token(path)", "token = read_token(path)"),
+        ("get('https://bob:pw@x.com/q?token=zzz')", "get('https://bob:***@x.com/q?token=***')"),
+        ('headers={"Authorization": "Bearer eyJ"}', 'headers={"Authorization": "***"}'),
+        ("raise ValueError('token expired')", "raise ValueError('token expired')"),
         ("signature: str = sign(body)", "signature: str = sign(body)"),
     ],
 )
