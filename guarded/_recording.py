@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from guarded import _counted, _faults, _mode
+from guarded import _counted, _course, _faults, _mode
+from guarded._callback import finish
 from guarded._enclosing import around
 from guarded._errors import SignalRejected
 from guarded._failure import FailureType
@@ -69,6 +70,7 @@ def settle(tracker: FailureTracker, since: int, error: Exception, call: Call) ->
         call: The call.
     """
     raises = call.reraise or _mode.current == "strict"
+    before = tracker._sequence
     try:
         if _counted.is_refusal(error):
             return Settled(call.reraise, refused=True)
@@ -77,7 +79,25 @@ def settle(tracker: FailureTracker, since: int, error: Exception, call: Call) ->
         return Settled(raises=True)  # no room to record it here; a guard further out, or the host, has more
     except Exception as fault:  # noqa: BLE001  # a fault of ours is never the caller's
         _faults.report(f"recording {_faults.kind_of(error)} failed; the caller gets what it would have got", fault)
-        return Settled(raises)
+        return Settled(raises, _recorded_plainly(tracker, before, error, call, raises=raises))
+
+
+def _recorded_plainly(
+    tracker: FailureTracker, before: int, error: Exception, call: Call, *, raises: bool
+) -> SignalGenerationFailure | None:
+    """Record a failure that could not be recorded as it should be, unless it was counted before that went wrong."""
+    if _course.thread_failed(tracker, before):
+        return None
+    try:
+        strategy, symbol = call.names(None)
+        failure, unfinished = tracker._record(
+            error, strategy, symbol, FailureType.UNKNOWN_ERROR, None, None, goes_on=raises
+        )
+        finish(unfinished)
+    except Exception as fault:  # noqa: BLE001  # a fault of ours is never the caller's
+        _faults.report("the failure is lost", fault)
+        return None
+    return failure
 
 
 def _judged(tracker: FailureTracker, since: int, error: Exception, call: Call, *, raises: bool) -> Settled:

@@ -351,7 +351,7 @@ def test_a_fault_while_recording_is_reported(run: Run, tracker: FailureTracker, 
     mocker.patch.object(tracker, "_succeed", side_effect=OSError("disk full"))
     assert run(raising(KeyError("x"))).value is None
     assert run(setting("long")).value == "long"
-    assert tracker.get_status()["internal_errors"] == before + 2
+    assert tracker.get_status()["internal_errors"] == before + 3
 
 
 @pytest.mark.parametrize(

@@ -555,7 +555,26 @@ class TestOwnFaults:
         assert call(make(one_over), 0) is None
         with pytest.raises(ZeroDivisionError):
             call(make(one_over, reraise=True), 0)
-        assert tracker.get_status()["internal_errors"] == before + 2
+        assert tracker.get_status()["internal_errors"] == before + 4
+
+    @every_kind
+    def test_a_failure_that_cannot_be_classified_is_recorded_plainly(
+        self, make: Make, tracker: FailureTracker, mocker: MockerFixture
+    ) -> None:
+        """If something goes wrong before a failure is counted, it is counted plainly, once, as an unknown error."""
+        mocker.patch.object(FailureRules, "judge", side_effect=OSError("a time limit by signal hits here"))
+        assert call(make(one_over, strategy="VWAP", symbol="AAPL"), 0) is None
+        assert tracker.type_failures == {FailureType.UNKNOWN_ERROR: 1}
+        assert tracker.strategy_failures == {"VWAP": 1}
+
+    @every_kind
+    def test_a_failure_that_was_counted_before_a_fault_is_counted_once(
+        self, make: Make, tracker: FailureTracker, mocker: MockerFixture
+    ) -> None:
+        """If something goes wrong after a failure was counted, it is not counted again."""
+        mocker.patch.object(tracker, "_after", side_effect=OSError("a time limit by signal hits here"))
+        assert call(make(one_over), 0) is None
+        assert tracker.total_failures == 1
 
     @every_kind
     def test_a_fault_while_recording_a_success_is_reported(
