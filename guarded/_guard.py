@@ -84,17 +84,16 @@ class Guard:
         __tracebackhide__ = True
         if _mode.current == "off":
             return Outcome(self.function(*args, **kwargs))
-        if self.awaits:
-            return Outcome(self.awaited(tracker, self.function, args, kwargs))
         halt = self._refusal(tracker, args, kwargs)
         if halt is not None:
             finish(record_refusal(tracker, GuardedCall(self, args, kwargs), halt))
-            return Outcome(self._no_signal(args, kwargs), refused=True)
+            value = self._no_signal(args, kwargs)
+            return Outcome(_awaitable(value) if self.awaits else value, refused=True)
         since = tracker._sequence
         try:
             result = self.function(*args, **kwargs)
             if type(result) is CoroutineType:
-                return Outcome(self.awaited(tracker, lambda *_, **__: result, args, kwargs))
+                return Outcome(self.awaited(tracker, result, args, kwargs))
             self.check(result)
         except Exception as error:
             ended = self.failed(tracker, since, error, args, kwargs)
@@ -105,14 +104,18 @@ class Guard:
         return Outcome(result)
 
     def awaited(
-        self, tracker: FailureTracker, start: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        tracker: FailureTracker,
+        coroutine: Coroutine[Any, Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Coroutine[Any, Any, Any]:
-        """What a plain `def` that returns a coroutine gives to its caller: that coroutine, guarded."""
+        """What a plain `def` that returned a coroutine gives to its caller: that coroutine, guarded."""
         self.awaits = True
 
         async def value() -> Any:
             __tracebackhide__ = True
-            return (await self.call_async(tracker, args, kwargs, start)).value
+            return (await self.call_async(tracker, args, kwargs, coroutine)).value
 
         return value()
 
@@ -121,22 +124,23 @@ class Guard:
         tracker: FailureTracker,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        start: Callable[..., Any] | None = None,
+        begun: Coroutine[Any, Any, Any] | None = None,
     ) -> Outcome[Any]:
-        """The same for a coroutine function, or for what `start` makes of the arguments instead."""
+        """The same for a coroutine function, or for the coroutine that a plain `def` has returned."""
         __tracebackhide__ = True
-        start = self.function if start is None else start
         if _mode.current == "off":
-            return Outcome(await start(*args, **kwargs))
+            return Outcome(await (self.function(*args, **kwargs) if begun is None else begun))
         halt = self._refusal(tracker, args, kwargs)
         if halt is not None:
+            if begun is not None:
+                begun.close()
             await wait(record_refusal(tracker, GuardedCall(self, args, kwargs), halt))
             return Outcome(self._no_signal(args, kwargs), refused=True)
         since = tracker._sequence
         course = Course()
         token = enter(course, tracker)
         try:
-            result = await start(*args, **kwargs)
+            result = await (self.function(*args, **kwargs) if begun is None else begun)
             self.check(result)
         except Exception as error:
             ended = await self.failed_async(tracker, since, error, course, args, kwargs)
@@ -176,7 +180,10 @@ class Guard:
         """What a call that raised ends in; None: the exception goes on."""
         settled = settle(tracker, since, error, GuardedCall(self, args, kwargs))
         finish(settled.unfinished)
-        return self._ended(settled, args, kwargs)
+        ended = self._ended(settled, args, kwargs)
+        if ended is not None and self.awaits:
+            return Outcome(_awaitable(ended.value), ended.failure, ended.refused)
+        return ended
 
     async def failed_async(
         self,
@@ -263,6 +270,10 @@ class GuardedCall:
         return {} if find is None else find(self._args, self._kwargs)
 
 
+async def _awaitable(value: Any) -> Any:
+    return value
+
+
 def _verdict(given: object) -> bool:
     if inspect.isawaitable(given):
         if inspect.iscoroutine(given):
@@ -296,7 +307,7 @@ def _guard_def(guard: Guard) -> Callable[..., Any]:
                 raise
             return ended.value
         if type(result) is CoroutineType:
-            return guard.awaited(tracker, lambda *_, **__: result, args, kwargs)
+            return guard.awaited(tracker, result, args, kwargs)
         if tracker._pulse is pulse and not tracker._live:
             tracker._succeeded_at = tracker._read_time()
         else:

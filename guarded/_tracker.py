@@ -28,7 +28,7 @@ from guarded._scope import EVERYTHING, Scope, scopes_of
 from guarded.stores import ALL, TOTAL_KINDS, Change, Rows, Store, Total, Touched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 LAST_FAILURES_IN_STATUS = 10
 
@@ -278,8 +278,10 @@ class FailureTracker:
     @property
     def failure_threshold(self) -> int | None:
         """How many consecutive failures halt; with policies, that of the first one for failures of any type."""
-        plain = (p for p in self.policies if isinstance(p, ConsecutiveFailures) and p.types is None)
-        return next((policy.threshold for policy in plain), None)
+        return next((policy.threshold for policy in self._plain_policies()), None)
+
+    def _plain_policies(self) -> Iterator[ConsecutiveFailures]:
+        return (p for p in self.policies if isinstance(p, ConsecutiveFailures) and p.types is None)
 
     @property
     def reset_window(self) -> timedelta | None:
@@ -460,8 +462,7 @@ class FailureTracker:
         return "\n".join(lines)
 
     def _global_threshold(self) -> int | None:
-        plain = (p for p in self.policies if isinstance(p, ConsecutiveFailures) and p.types is None)
-        return next((policy.threshold for policy in plain if policy.scope == "global"), None)
+        return next((policy.threshold for policy in self._plain_policies() if policy.scope == "global"), None)
 
     # -- what the halt manager asks of a tracker
 

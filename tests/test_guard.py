@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -687,6 +688,44 @@ class TestAPlainDefThatReturnsACoroutine:
         assert inspect.isawaitable(refused)
         assert call(lambda: refused) is None
         assert tracker.refusals == 2
+
+    def test_halted_before_it_is_awaited(self, tracker: FailureTracker) -> None:
+        """A coroutine that was made before the halt is refused when it is awaited, and closed without a warning."""
+        begun = self.make(one_over)(2)
+        tracker.halt_manager.trigger_halt("drill")
+        assert asyncio.run(_result(begun)) is None
+        gc.collect()
+        assert tracker.refusals == 1
+
+    def test_what_returns_a_coroutine_only_sometimes(self, tracker: FailureTracker) -> None:
+        """A function that returns a coroutine or a value gives each to its caller, as it is."""
+
+        async def fetch() -> str:
+            return "fetched"
+
+        @guarded_signal(strategy="VWAP", symbol="AAPL", validate=lambda _: True)
+        def cached(hit: bool) -> object:
+            return "cached" if hit else fetch()
+
+        assert call(cached, False) == "fetched"
+        assert cached(True) == "cached"
+        assert tracker.total_failures == 0
+
+    def test_its_plain_part_may_fail(self, tracker: FailureTracker) -> None:
+        """Once it is known to return coroutines, a failure of its plain part can be awaited as well."""
+
+        async def fetch(value: float) -> float:
+            return value
+
+        @guarded_signal(strategy="VWAP", symbol="AAPL")
+        def generate(value: float) -> object:
+            return fetch(1 / value)
+
+        assert call(generate, 2) == 0.5
+        failed = generate(0)
+        assert inspect.isawaitable(failed)
+        assert call(lambda: failed) is None
+        assert tracker.total_failures == 1
 
     def test_in_the_other_modes(self, tracker: FailureTracker) -> None:
         """Strict mode records and raises when it is awaited; off does nothing."""
