@@ -3,6 +3,7 @@
 from guarded import validators
 from guarded._block import Signal, track_signal
 from guarded._clock import Clock
+from guarded._decorator import guarded_signal, is_guarded, outcome
 from guarded._errors import GuardedError, InvalidConfiguration, SignalRejected, StoreUnavailable, TradingHalted
 from guarded._events import (
     Event,
@@ -15,7 +16,6 @@ from guarded._events import (
 )
 from guarded._explanation import Explanation
 from guarded._failure import FailureType, SignalGenerationFailure
-from guarded._guard import guarded_signal, outcome
 from guarded._halt import HaltLevel, HaltRecord, HaltTrigger
 from guarded._halt_manager import EmergencyHaltManager
 from guarded._mode import set_mode
@@ -59,6 +59,7 @@ __all__ = [
     "TradingResumed",
     "get_failure_tracker",
     "guarded_signal",
+    "is_guarded",
     "outcome",
     "set_failure_tracker",
     "set_mode",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MethodType
+from functools import partial
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from guarded._enclosing import enclosing
@@ -217,9 +218,15 @@ def _fault(setting: str, function: Function) -> str:
 
 
 def _owner(function: Function) -> Field | Constant | None:
-    """Where the instance or class is that a method was called on; None for what is no method."""
-    if isinstance(function, MethodType):
-        return Constant(function.__self__)
+    """Where the instance or class is whose method is called; None for what is no method.
+
+    A partial is called on what its function is, and a callable object on itself.
+    """
+    if isinstance(function, partial) and not isinstance(function.func, FunctionType):
+        return _owner(function.func)
+    method = function if isinstance(function, MethodType | BuiltinMethodType) else getattr(function, "__call__", None)  # noqa: B004  # it is the method that is asked for
+    if isinstance(method, MethodType | BuiltinMethodType) and not isinstance(method.__self__, ModuleType):
+        return Constant(method.__self__)
     first = next(iter(parameters_of(function) or ()), None)
     return Field(first, 0, ABSENT) if first in ("self", "cls") else None
 

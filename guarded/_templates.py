@@ -273,7 +273,10 @@ def _own_parameters(function: Function) -> Parameters:
 
 
 def _takes_its_own(function: Function) -> bool:
-    own = _own_parameters(function)
+    try:
+        own = _own_parameters(function)
+    except ValueError:  # a wrapper that is no Python function, as a cache's: it passes on what it gets
+        return False
     named = [name for name, parameter in own.items() if parameter.kind not in _VARIADIC]
     passes_on = {parameter.kind for parameter in own.values()} >= _VARIADIC
     return not passes_on or list(inspect.signature(function).parameters)[: len(named)] != named

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import wrapt
+from kinds import (
+    Make,
+    as_coroutine_function,
+    as_function,
+    as_partialmethod,
+    as_staticmethod_inside,
+    call,
+    every_kind,
+    every_kind_but_async_generators,
+    every_kind_but_generators,
+    result_of,
+)
 from pytest_mock import MockerFixture
 
 from guarded import (
@@ -21,123 +33,12 @@ from guarded import (
     SignalRejected,
     TradingHalted,
     guarded_signal,
+    is_guarded,
     outcome,
     set_mode,
     track_signal,
     validators,
 )
-
-Make = Callable[..., Callable[..., Any]]
-"""make(body, **settings): a guarded callable of one kind, to be called with one argument through `call`."""
-
-
-def as_function(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    @guarded_signal(**settings)
-    def generate(value: Any) -> Any:
-        return body(value)
-
-    return generate
-
-
-def as_method(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    class Strategy:
-        @guarded_signal(**settings)
-        def generate(self, value: Any) -> Any:
-            return body(value)
-
-    return Strategy().generate
-
-
-def as_guarded_bound_method(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    class Strategy:
-        def generate(self, value: Any) -> Any:
-            return body(value)
-
-    guarded: Callable[..., Any] = guarded_signal(**settings)(Strategy().generate)
-    return guarded
-
-
-def as_classmethod_inside(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    class Strategy:
-        @classmethod
-        @guarded_signal(**settings)
-        def generate(cls, value: Any) -> Any:
-            return body(value)
-
-    return Strategy.generate
-
-
-def as_classmethod_outside(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    class Strategy:
-        @guarded_signal(**settings)
-        @classmethod
-        def generate(cls, value: Any) -> Any:
-            return body(value)
-
-    return Strategy.generate
-
-
-def as_staticmethod_inside(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    class Strategy:
-        @staticmethod
-        @guarded_signal(**settings)
-        def generate(value: Any) -> Any:
-            return body(value)
-
-    return Strategy().generate
-
-
-def as_staticmethod_outside(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    class Strategy:
-        @guarded_signal(**settings)
-        @staticmethod
-        def generate(value: Any) -> Any:
-            return body(value)
-
-    return Strategy.generate
-
-
-def as_coroutine_function(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    @guarded_signal(**settings)
-    async def generate(value: Any) -> Any:
-        await asyncio.sleep(0)
-        return body(value)
-
-    return generate
-
-
-def as_async_method(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-    class Strategy:
-        @guarded_signal(**settings)
-        async def generate(self, value: Any) -> Any:
-            await asyncio.sleep(0)
-            return body(value)
-
-    return Strategy().generate
-
-
-KINDS: list[Make] = [
-    as_function,
-    as_method,
-    as_guarded_bound_method,
-    as_classmethod_inside,
-    as_classmethod_outside,
-    as_staticmethod_inside,
-    as_staticmethod_outside,
-    as_coroutine_function,
-    as_async_method,
-]
-
-every_kind = pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__[3:])
-
-
-def call(function: Callable[..., Any], *args: Any) -> Any:
-    result = function(*args)
-    return asyncio.run(_result(result)) if inspect.isawaitable(result) else result
-
-
-async def _result(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
 
 
 def one_over(value: float) -> float:
@@ -205,7 +106,7 @@ class TestOutcomeOfACall:
                 call(make(one_over), 0)
         assert (tracker.total_failures, tracker.refusals, tracker.last_success_time) == (0, 0, None)
 
-    @every_kind
+    @every_kind_but_async_generators
     def test_no_signal_makes_the_value_that_the_host_needs(self, make: Make, tracker: FailureTracker) -> None:
         """With no_signal= the caller gets its value for the call's arguments, on failure and on refusal."""
         guarded = make(one_over, no_signal=lambda *args: ["no signal", args[-1]])
@@ -220,14 +121,14 @@ class TestOutcomeOfACall:
         assert tracker.last_failure is not None
         assert tracker.last_failure.error_type == "TypeError"
 
-    @every_kind
+    @every_kind_but_generators
     def test_what_outcome_tells(self, make: Make, tracker: FailureTracker) -> None:
         """outcome() tells a result from a failure from a refusal, and "no signal" from all of them."""
         guarded = make(lambda value: None if value is None else 1 / value)
 
         def became(value: Any) -> tuple[Any, Any, bool]:
             result = outcome(guarded, value)
-            done = asyncio.run(_result(result)) if inspect.isawaitable(result) else result
+            done = asyncio.run(result_of(result)) if inspect.isawaitable(result) else result
             return done.value, done.failure, done.refused
 
         assert became(2) == (0.5, None, False)
@@ -235,6 +136,17 @@ class TestOutcomeOfACall:
         assert became(0) == (None, tracker.last_failure, False)
         tracker.halt_manager.trigger_halt("drill")
         assert became(2) == (None, None, True)
+
+    def test_outcome_of_a_partial(self, tracker: FailureTracker) -> None:
+        """outcome() of a partial of something guarded tells what became of the call, with the partial's arguments."""
+
+        @guarded_signal
+        def generate(first: float, *, scale: float, offset: float) -> float:
+            return first / scale + offset
+
+        partial = functools.partial(generate, 3.0, scale=2.0, offset=1.0)
+        assert outcome(partial, offset=0.0).value == 1.5
+        assert outcome(partial, scale=0.0).failure is tracker.last_failure
 
     def test_outcome_of_what_is_not_guarded(self) -> None:
         """outcome() of a function without a guard says so."""
@@ -527,7 +439,7 @@ def raising_rules() -> FailureRules:
 class TestOwnFaults:
     """What is handed to a guard may raise; the outcome of the call stays what it was."""
 
-    @every_kind
+    @every_kind_but_async_generators
     @pytest.mark.parametrize(
         "settings",
         [
@@ -624,12 +536,38 @@ class TestTheGuardedFunction:
         """Hosts recognise the guarded async def as one."""
         assert inspect.iscoroutinefunction(as_coroutine_function(one_over))
 
-    def test_guarding_twice_bare_is_harmless(self, tracker: FailureTracker) -> None:
-        """guarded_signal on a guarded function, or method, gives it back; with settings it is refused."""
-        guarded = as_function(one_over)
-        assert guarded_signal(guarded) is guarded
-        with pytest.raises(InvalidConfiguration, match=r"generate is guarded already: give all settings to one"):
-            guarded_signal(strategy="VWAP")(guarded)
+    @every_kind
+    def test_guarding_twice_bare_is_harmless(self, make: Make, tracker: FailureTracker) -> None:
+        """guarded_signal on what is guarded gives it back; with settings it is refused."""
+        guarded = make(one_over)
+        if make is not as_partialmethod:  # whose methods are partials, made anew for each look at them
+            assert guarded_signal(guarded) is guarded
+            with pytest.raises(InvalidConfiguration, match=r" is guarded already: give all settings to one"):
+                guarded_signal(strategy="VWAP")(guarded)
+
+    @pytest.mark.parametrize("wrap", [staticmethod, classmethod, property, functools.partialmethod])
+    def test_a_descriptor_that_is_guarded_is_given_back(self, wrap: Any) -> None:
+        """guarded_signal on a descriptor around a guarded function gives it back; with settings it is refused."""
+        for guarded in (wrap(guarded_signal(one_over)), guarded_signal(wrap(one_over))):
+            assert guarded_signal(guarded) is guarded
+            with pytest.raises(InvalidConfiguration, match="one_over is guarded already"):
+                guarded_signal(strategy="VWAP")(guarded)
+
+    @every_kind
+    def test_is_guarded_tells(self, make: Make) -> None:
+        """is_guarded() says of every kind whether its calls go through a guard."""
+        assert is_guarded(make(one_over))
+
+    @pytest.mark.parametrize("wrap", [staticmethod, classmethod, property, functools.partialmethod, functools.partial])
+    def test_is_guarded_looks_into_descriptors_and_partials(self, wrap: Any) -> None:
+        """is_guarded() of a descriptor or a partial tells of the function in it."""
+        assert is_guarded(wrap(guarded_signal(one_over)))
+        assert not is_guarded(wrap(one_over))
+
+    @pytest.mark.parametrize("target", [one_over, len, 3, None, property(), FailureTracker])
+    def test_what_is_not_guarded(self, target: Any) -> None:
+        """is_guarded() of anything else says no."""
+        assert not is_guarded(target)
 
     def test_a_decorator_around_a_guard_can_be_guarded(self, tracker: FailureTracker) -> None:
         """A function that wraps a guarded one is not taken for guarded."""
@@ -639,6 +577,7 @@ class TestTheGuardedFunction:
         def logged(value: float) -> Any:
             return inner(value) + 1
 
+        assert not is_guarded(logged)
         assert guarded_signal(logged) is not logged
         with pytest.raises(TypeError, match="is not guarded"):
             outcome(logged, 1)
@@ -648,101 +587,6 @@ class TestTheGuardedFunction:
         own = FailureTracker()
         as_function(one_over, tracker=own)(0)
         assert (own.total_failures, tracker.total_failures) == (1, 0)
-
-
-class TestAPlainDefThatReturnsACoroutine:
-    """What a decorator around an async def makes."""
-
-    @staticmethod
-    def make(body: Callable[[Any], Any], **settings: Any) -> Callable[..., Any]:
-        async def generate(value: Any) -> Any:
-            await asyncio.sleep(0)
-            return body(value)
-
-        @guarded_signal(strategy="VWAP", symbol="AAPL", **settings)
-        @functools.wraps(generate)
-        def timed(value: Any) -> Any:
-            return generate(value)
-
-        return timed
-
-    @pytest.mark.parametrize("settings", [{}, {"validate": validators.finite}])
-    def test_it_is_guarded_until_it_is_awaited(self, settings: dict[str, Any], tracker: FailureTracker) -> None:
-        """The coroutine's failures are recorded and become None, its successes count when it is awaited."""
-        guarded = self.make(one_over, **settings)
-        assert call(guarded, 0) is None
-        pending = guarded(2)
-        assert (tracker.total_failures, tracker.consecutive_failures) == (1, 1)
-        assert asyncio.run(_result(pending)) == 0.5
-        assert tracker.consecutive_failures == 0
-
-    def test_it_is_refused_as_an_awaitable(self, tracker: FailureTracker) -> None:
-        """Once it is known to return coroutines, a refused call is an awaitable of None; before that, None."""
-        guarded = self.make(one_over)
-        tracker.halt_manager.trigger_halt("drill")
-        assert guarded(2) is None
-        tracker.resume(by="ana", reason="drill over")
-        assert call(guarded, 2) == 0.5
-        tracker.halt_manager.trigger_halt("drill")
-        refused = guarded(2)
-        assert inspect.isawaitable(refused)
-        assert call(lambda: refused) is None
-        assert tracker.refusals == 2
-
-    def test_halted_before_it_is_awaited(self, tracker: FailureTracker) -> None:
-        """A coroutine that was made before the halt is refused when it is awaited, and closed without a warning."""
-        begun = self.make(one_over)(2)
-        tracker.halt_manager.trigger_halt("drill")
-        assert asyncio.run(_result(begun)) is None
-        gc.collect()
-        assert tracker.refusals == 1
-
-    def test_what_returns_a_coroutine_only_sometimes(self, tracker: FailureTracker) -> None:
-        """A function that returns a coroutine or a value gives each to its caller, as it is."""
-
-        async def fetch() -> str:
-            return "fetched"
-
-        @guarded_signal(strategy="VWAP", symbol="AAPL", validate=lambda _: True)
-        def cached(hit: bool) -> object:
-            return "cached" if hit else fetch()
-
-        assert call(cached, False) == "fetched"
-        assert cached(True) == "cached"
-        assert tracker.total_failures == 0
-
-    def test_its_plain_part_may_fail(self, tracker: FailureTracker) -> None:
-        """Once it is known to return coroutines, a failure of its plain part can be awaited as well."""
-
-        async def fetch(value: float) -> float:
-            return value
-
-        @guarded_signal(strategy="VWAP", symbol="AAPL")
-        def generate(value: float) -> object:
-            return fetch(1 / value)
-
-        assert call(generate, 2) == 0.5
-        failed = generate(0)
-        assert inspect.isawaitable(failed)
-        assert call(lambda: failed) is None
-        assert tracker.total_failures == 1
-
-    def test_in_the_other_modes(self, tracker: FailureTracker) -> None:
-        """Strict mode records and raises when it is awaited; off does nothing."""
-        guarded = self.make(one_over)
-        with set_mode("strict"), pytest.raises(ZeroDivisionError):
-            call(guarded, 0)
-        with set_mode("off"), pytest.raises(ZeroDivisionError):
-            call(guarded, 0)
-        assert tracker.total_failures == 1
-
-
-def generator() -> Any:
-    yield 1
-
-
-async def async_generator() -> Any:
-    yield 1
 
 
 class TestBadSettings:
@@ -775,10 +619,20 @@ class TestBadSettings:
         with pytest.raises(TypeError, match="stratgy"):
             guarded_signal(stratgy="VWAP")(one_over)  # type: ignore[call-overload]
 
-    @pytest.mark.parametrize("target", [generator, async_generator, len, property(one_over), 3], ids=repr)
+    @pytest.mark.parametrize(
+        "target",
+        [
+            3,
+            property(),
+            functools.cached_property(one_over),
+            functools.singledispatchmethod(one_over),
+            wrapt.ObjectProxy(staticmethod(one_over)),
+        ],
+        ids=lambda target: type(target).__name__,
+    )
     def test_what_cannot_be_guarded(self, target: Any) -> None:
-        """What is no function says what can be guarded."""
-        with pytest.raises(TypeError, match="expected a def or async def that returns its signal"):
+        """What cannot be called, and a descriptor that cannot be rebuilt, says what can be guarded."""
+        with pytest.raises(TypeError, match=r"expected a function, method, .* the function that it is made of"):
             guarded_signal(target)
 
     def test_a_name_without_its_setting(self) -> None:
@@ -791,5 +645,7 @@ class TestBadSettings:
 
         class Strategy: ...
 
-        with pytest.raises(TypeError, match=r"the class .*Strategy: decorate its methods instead"):
+        with pytest.raises(
+            TypeError, match=r"the class .*Strategy: decorate its methods instead, or a function that makes"
+        ):
             guarded_signal(Strategy)

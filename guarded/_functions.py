@@ -1,0 +1,72 @@
+"""The guards around functions and coroutine functions: the way of a call that succeeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from guarded import _shared
+from guarded._course import Course, enter, leave
+from guarded._deferred import PLAIN, deferral
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guarded._guard import Guard
+
+
+def guard_function(guard: Guard) -> Callable[..., Any]:
+    """The guarded form of what returns its result."""
+    own, function, validates = guard.tracker, guard.function, guard.validate is not None
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        tracker = _shared.tracker if own is None else own
+        pulse = tracker._pulse
+        if pulse is None or validates:
+            return guard.call(tracker, args, kwargs).value
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            ended = guard.failed(tracker, pulse, error, args, kwargs)
+            if ended is None:
+                raise
+            return guard.handed_over(ended).value
+        if type(result) not in PLAIN and (defer := deferral(type(result))) is not None:
+            return defer(guard, tracker, result, args, kwargs)
+        if tracker._pulse is pulse and not tracker._live:
+            tracker._succeeded_at = tracker._read_time()
+        else:
+            guard.succeeded(tracker, pulse, args, kwargs)
+        return result
+
+    return guarded
+
+
+def guard_coroutine_function(guard: Guard) -> Callable[..., Any]:
+    """The guarded form of what returns a coroutine."""
+    own, function, validates = guard.tracker, guard.function, guard.validate is not None
+
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        tracker = _shared.tracker if own is None else own
+        pulse = tracker._pulse
+        if pulse is None or validates:
+            return (await guard.call_async(tracker, args, kwargs)).value
+        course = Course()
+        token = enter(course, tracker)
+        try:
+            result = await function(*args, **kwargs)
+        except Exception as error:
+            ended = await guard.failed_async(tracker, pulse, error, course, args, kwargs)
+            if ended is None:
+                raise
+            return ended.value
+        finally:
+            leave(course, token)
+        if tracker._pulse is pulse and not tracker._live:
+            tracker._succeeded_at = tracker._read_time()
+        else:
+            guard.succeeded_async(tracker, course, args, kwargs)
+        return result
+
+    return guarded
