@@ -37,6 +37,7 @@ class Settings(NamedTuple):
 
 
 _DEFAULTS = Settings()
+_new = object.__new__
 _STEPPED_ASIDE = -1  # what a block entered in mode off has for the number of the last failure
 
 
@@ -70,19 +71,12 @@ class Signal:
     symbol: str | None
     outer: Enclosing | None
     ended: bool
+    _course_failed: bool  # whether a failure was recorded in the block's course
+    _tracker: FailureTracker
+    _settings: Settings
     _token: Token[Enclosing | None]
     _since: int | None  # the number of the tracker's last failure on entry; None until then
     _settled: Settled | None
-
-    def __init__(self, strategy: str | None, symbol: str | None, tracker: FailureTracker, settings: Settings) -> None:
-        self.value = None
-        self.strategy = strategy
-        self.symbol = symbol
-        self._tracker = tracker
-        self._settings = settings
-        self._since = None
-        self._settled = None
-        self.ended = False
 
     # -- what became of it
 
@@ -111,28 +105,39 @@ class Signal:
             InvalidConfiguration: The block has been entered before.
         """
         __tracebackhide__ = True
-        self._begin()
-        halt = self._refusal() if self._tracker._pulse is None else None
-        if halt is not None:
+        if self._since is not None:
+            raise _entered_before()
+        outer = enclosing.get()
+        if outer is not None:
+            self._inherit(outer)
+        self._since = self._tracker._pulse
+        if self._since is None and (halt := self._refusal()) is not None:
             finish(record_refusal(self._tracker, self, halt))
             raise _trading_halted(halt)
-        return self._open()
+        self._token = enclosing.set(self)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """Record what the block raised, and keep it from the code around."""
-        self._leave()
-        if error is None:
-            tracker = self._tracker
-            if tracker._pulse is self._since and not tracker._live and not self._course_failed:
-                tracker._succeeded_at = tracker._read_time()
-            else:
-                self._succeeded()
-            return False
-        settled = self._failed(error)
-        finish(settled.unfinished)
-        return not settled.raises
+        self.ended = True
+        try:
+            enclosing.reset(self._token)
+        except ValueError:  # entered in one context and left in another, as an abandoned async generator is
+            pass
+        del self._token  # it holds the block around, also where that is over
+        if error is not None:
+            settled = self._failed(error)
+            finish(settled.unfinished)
+            return not settled.raises
+        tracker = self._tracker
+        if tracker._pulse is self._since and not tracker._live and not self._course_failed:
+            read_time = tracker._read_time
+            tracker._succeeded_at = read_time()
+        else:
+            self._succeeded()
+        return False
 
     async def __aenter__(self) -> Self:
         """Enter the block.
@@ -142,12 +147,17 @@ class Signal:
             InvalidConfiguration: The block has been entered before.
         """
         __tracebackhide__ = True
-        self._begin()
-        halt = self._refusal() if self._tracker._pulse is None else None
-        if halt is not None:
+        if self._since is not None:
+            raise _entered_before()
+        outer = enclosing.get()
+        if outer is not None:
+            self._inherit(outer)
+        self._since = self._tracker._pulse
+        if self._since is None and (halt := self._refusal()) is not None:
             await wait(record_refusal(self._tracker, self, halt))
             raise _trading_halted(halt)
-        return self._open()
+        self._token = enclosing.set(self)
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -155,42 +165,31 @@ class Signal:
         """Record what the block raised, and keep it from the code around."""
         if error is None:
             return self.__exit__(kind, error, traceback)
-        self._leave()
+        self.ended = True
+        try:
+            enclosing.reset(self._token)
+        except ValueError:
+            pass
+        del self._token
         settled = self._failed(error)
         await wait(settled.unfinished)
         return not settled.raises
 
-    def _leave(self) -> None:
-        self.ended = True
-        try:
-            enclosing.reset(self._token)
-        except ValueError:  # entered in one context and left in another, as an abandoned async generator is
-            pass
-        del self._token  # it holds the block around, also where that is over
-
-    def _begin(self) -> None:
+    def _inherit(self, outer: Enclosing) -> None:
         """Take from the block around what this one was not given."""
-        if self._since is not None:
-            raise InvalidConfiguration("a block is entered once: call track_signal() anew for each `with`")
-        self._since = _STEPPED_ASIDE
-        outer = self.outer = enclosing.get()
-        if outer is not None:
-            self.outer = nearest_open(outer)
-            if self.strategy is None:
-                self.strategy = outer.strategy
-            if self.symbol is None:
-                self.symbol = outer.symbol
-
-    def _open(self) -> Self:
-        if _mode.current != "off":
-            self._since = self._tracker._sequence
-        self._course_failed = False
-        self._token = enclosing.set(self)
-        return self
+        self.outer = nearest_open(outer)
+        if self.strategy is None:
+            self.strategy = outer.strategy
+        if self.symbol is None:
+            self.symbol = outer.symbol
 
     def _refusal(self) -> HaltRecord | None:
-        """The halt that refuses the block; the signal tells of it."""
-        if self._settings.runs_halted or _mode.current == "off":
+        """The halt that refuses the block, which the signal tells of; None: it is entered the long way."""
+        if _mode.current == "off":
+            self._since = _STEPPED_ASIDE
+            return None
+        self._since = self._tracker._sequence
+        if self._settings.runs_halted:
             return None
         halt = refusal(self._tracker, self, reduce_only=self._settings.reduce_only)
         if halt is not None:
@@ -307,7 +306,19 @@ def track_signal(
             checked_choice(when_halted, ("raise", "run"), "when_halted of track_signal") == "run",
             reduce_only,
         )
-    return Signal(strategy, symbol, tracker, settings)
+    # Made without __init__, whose call would cost as much as all of this.
+    signal = _new(Signal)
+    signal.value = signal.outer = signal._since = signal._settled = None
+    signal.ended = signal._course_failed = False
+    signal.strategy = strategy
+    signal.symbol = symbol
+    signal._tracker = tracker
+    signal._settings = settings
+    return signal
+
+
+def _entered_before() -> InvalidConfiguration:
+    return InvalidConfiguration("a block is entered once: call track_signal() anew for each `with`")
 
 
 def _trading_halted(halt: HaltRecord) -> TradingHalted:

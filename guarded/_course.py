@@ -33,6 +33,10 @@ class Course:
     strategy: str | None = None
     symbol: str | None = None
 
+    def inherit(self, outer: Enclosing) -> None:
+        """Take the names of what the call runs in."""
+        self.outer, self.strategy, self.symbol = nearest_open(outer), outer.strategy, outer.symbol
+
     def resolve_context(self) -> dict[str, object]:
         """The call's own context is found out by its guard."""
         return {}
@@ -48,7 +52,7 @@ def enter(course: Course, tracker: FailureTracker) -> Token[Enclosing | None]:
     course.tracker = tracker
     outer = enclosing.get()
     if outer is not None:
-        course.outer, course.strategy, course.symbol = nearest_open(outer), outer.strategy, outer.symbol
+        course.inherit(outer)
     return enclosing.set(course)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from guarded import _shared
-from guarded._course import Course, enter, leave
+from guarded._course import Course
 from guarded._deferred import PLAIN, deferral
+from guarded._enclosing import enclosing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,8 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
         if type(result) not in PLAIN and (defer := deferral(type(result))) is not None:
             return defer(guard, tracker, result, args, kwargs)
         if tracker._pulse is pulse and not tracker._live:
-            tracker._succeeded_at = tracker._read_time()
+            read_time = tracker._read_time
+            tracker._succeeded_at = read_time()
         else:
             guard.succeeded(tracker, pulse, args, kwargs)
         return result
@@ -52,8 +54,13 @@ def guard_coroutine_function(guard: Guard) -> Callable[..., Any]:
         pulse = tracker._pulse
         if pulse is None or validates:
             return (await guard.call_async(tracker, args, kwargs)).value
+        # `enter` and `leave` written out: their calls would cost as much as what they do.
         course = Course()
-        token = enter(course, tracker)
+        course.tracker = tracker
+        outer = enclosing.get()
+        if outer is not None:
+            course.inherit(outer)
+        token = enclosing.set(course)
         try:
             result = await function(*args, **kwargs)
         except Exception as error:
@@ -62,9 +69,14 @@ def guard_coroutine_function(guard: Guard) -> Callable[..., Any]:
                 raise
             return ended.value
         finally:
-            leave(course, token)
+            course.ended = True
+            try:
+                enclosing.reset(token)
+            except ValueError:
+                pass
         if tracker._pulse is pulse and not tracker._live:
-            tracker._succeeded_at = tracker._read_time()
+            read_time = tracker._read_time
+            tracker._succeeded_at = read_time()
         else:
             guard.succeeded_async(tracker, course, args, kwargs)
         return result

@@ -41,6 +41,7 @@ def steps(guard: Guard, begin: Begin) -> Begin:
         try:
             run = _Run(guard, args, kwargs)
             generator = run.begin(begin)
+            send = generator.send
             while True:
                 tracker = _shared.tracker if own is None else own
                 pulse = tracker._pulse
@@ -48,14 +49,15 @@ def steps(guard: Guard, begin: Begin) -> Begin:
                     item = run.step(tracker, sent, thrown)
                 else:
                     try:
-                        item = generator.send(sent) if thrown is None else generator.throw(thrown)
+                        item = send(sent) if thrown is None else generator.throw(thrown)
                     except Exception as error:
                         ended = run.failed(tracker, pulse, error, thrown)
                         if ended is None:
                             raise
                         return ended.value
                     if tracker._pulse is pulse and not tracker._live:
-                        tracker._succeeded_at = tracker._read_time()
+                        read_time = tracker._read_time
+                        tracker._succeeded_at = read_time()
                     else:
                         guard.succeeded(tracker, pulse, args, kwargs)
                 thrown = None
@@ -99,7 +101,8 @@ def async_steps(guard: Guard, begin: AsyncBegin) -> AsyncBegin:
                     finally:
                         leave(course, token)
                     if tracker._pulse is pulse and not tracker._live:
-                        tracker._succeeded_at = tracker._read_time()
+                        read_time = tracker._read_time
+                        tracker._succeeded_at = read_time()
                     else:
                         guard.succeeded_async(tracker, course, args, kwargs)
                 thrown = None
