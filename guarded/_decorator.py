@@ -146,8 +146,13 @@ def guarded_signal(
     """Guard a strategy's function or method: when it raises, the caller gets None, never an invented signal.
 
     The exception is classified, recorded under strategy and symbol, and counted; at the threshold trading halts, and
-    calls are refused until somebody resumes it. Works on functions, methods, `async def`, and on classmethods and
-    staticmethods in either order; used bare or with settings. A success resets the streaks of its scopes.
+    calls are refused until somebody resumes it. A success resets the streaks of its scopes.
+
+    Works on whatever can be called, bare or with settings: functions, methods, `async def`, callable objects, partials,
+    builtins; on classmethods, staticmethods, properties and partialmethods in either order. A generator, asynchronous
+    or not, is guarded step by step: each step asks whether trading is halted, each item is a success, and one that
+    fails or is halted is closed and stops. What a plain `def` returns to be run later, an awaitable or a generator, is
+    guarded until then. The end of an iteration passes through a guarded `__next__`.
 
     Args:
         function: What is guarded; left out where settings are given.
@@ -161,19 +166,20 @@ def guarded_signal(
         context: What to add to the record of a failure: a mapping of values, templates and callables, or a callable
             over the arguments. It is looked at only when a call fails.
         validate: A function of the result, unless that is None; what it does not accept is a failure
-            (`SignalRejected`, a data error). See `guarded.validators`.
+            (`SignalRejected`, a data error). Of a generator each item. See `guarded.validators`.
         reraise: Record the failure, then let the same exception go on to the caller.
         no_signal: What to return instead of None, for hosts that cannot take it: a function of the call's arguments.
+            A generator returns it where it stops.
         when_halted: `"refuse"`: do not run while trading is halted. `"run"`: run all the same.
         reduce_only: The call only closes positions: it still runs while the halt's level is `REDUCING`.
 
     Returns:
-        The guarded function, a plain Python function with the same signature. A function that is guarded already is
-        returned as it is.
+        The guarded function, a plain Python function with the same signature; for what is no Python function, a proxy
+        that is the object itself in all else. What is guarded already is returned as it is.
 
     Raises:
-        InvalidConfiguration: A setting that cannot work.
-        TypeError: What is decorated is no function, method, classmethod or staticmethod.
+        InvalidConfiguration: A setting that cannot work, or settings for what is guarded already.
+        TypeError: What is decorated is a class, or cannot be called.
 
     Example:
         class Vwap:

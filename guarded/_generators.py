@@ -9,7 +9,7 @@ from guarded import _mode, _shared
 from guarded._course import Course, enter, leave
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from guarded._guard import Guard
     from guarded._outcome import Outcome
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[..., Generator[Any, Any, Any]]
     AsyncBegin = Callable[..., AsyncGenerator[Any, Any]]
-    Step = Coroutine[Any, Any, Any]
+    Resume = Callable[..., Awaitable[Any]]
 
 
 def guard_generator(guard: Guard) -> Begin:
@@ -79,20 +79,22 @@ def async_steps(guard: Guard, begin: AsyncBegin) -> AsyncBegin:
 
     async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         __tracebackhide__ = True
+        given: Any = None
         thrown: BaseException | None = None
         try:
             run = _AsyncRun(guard, args, kwargs)
-            generator, step = await run.begin(begin)
+            generator = await run.begin(begin)
+            resume: Resume = run.first_step
             while True:
                 tracker = _shared.tracker if own is None else own
                 pulse = tracker._pulse
                 if pulse is None or validates:
-                    item = await run.step(tracker, step, thrown)
+                    item = await run.step(tracker, resume, given, thrown)
                 else:
                     course = Course()
                     token = enter(course, tracker)
                     try:
-                        item = await step
+                        item = await resume(given)
                     except Exception as error:
                         ended = await run.failed(tracker, pulse, error, thrown, course)
                         if ended is None:
@@ -105,16 +107,18 @@ def async_steps(guard: Guard, begin: AsyncBegin) -> AsyncBegin:
                         tracker._succeeded_at = read_time()
                     else:
                         guard.succeeded_async(tracker, course, args, kwargs)
-                thrown = None
                 try:
-                    step = generator.asend((yield item))
+                    given = yield item
                 except BaseException as error:  # noqa: BLE001  # whatever the consumer throws is the generator's to take
-                    thrown = error
-                    step = generator.athrow(error)
+                    given = thrown = error
+                    resume = generator.athrow
+                else:
+                    thrown = None
+                    resume = generator.asend
         except StopAsyncIteration:
             return
         finally:
-            del thrown  # its traceback may hold this frame
+            del given, thrown  # its traceback may hold this frame
 
     return guarded
 
@@ -218,8 +222,8 @@ class _AsyncRun:
         self.args = args
         self.kwargs = kwargs
 
-    async def begin(self, begin: AsyncBegin) -> tuple[AsyncGenerator[Any, Any], Step]:
-        """Make the generator and its first step; wrong arguments are a failure."""
+    async def begin(self, begin: AsyncBegin) -> AsyncGenerator[Any, Any]:
+        """Make the generator; wrong arguments are a failure."""
         __tracebackhide__ = True
         tracker = self.guard.current_tracker()
         since = tracker._sequence
@@ -229,26 +233,32 @@ class _AsyncRun:
             if _mode.current == "off" or await self.failed(tracker, since, error, None, Course()) is None:
                 raise
             raise StopAsyncIteration from None
-        # The loop closes the guarded generator, which closes this one: it must not do so itself, at the same time.
+        return self.generator
+
+    def first_step(self, given: Any) -> Awaitable[Any]:
+        """Take the first step, at which a generator asks for its loop.
+
+        The loop closes the guarded generator, which closes this one: it must not do so itself, at the same time.
+        """
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=None, finalizer=_left_to_the_guarded_one)
         try:
-            return self.generator, self.generator.asend(None)
+            return self.generator.asend(given)
         finally:
             sys.set_asyncgen_hooks(*hooks)
 
-    async def step(self, tracker: FailureTracker, step: Step, thrown: BaseException | None) -> Any:
+    async def step(self, tracker: FailureTracker, resume: Resume, given: Any, thrown: BaseException | None) -> Any:
         """One step."""
         __tracebackhide__ = True
         if _mode.current == "off":
-            return await step
+            return await resume(given)
         if thrown is None:
-            await self._stop_if_halted(tracker, step)
+            await self._stop_if_halted(tracker)
         since = tracker._sequence
         course = Course()
         token = enter(course, tracker)
         try:
-            item = await step
+            item = await resume(given)
             self.guard.check(item)
         except Exception as error:
             ended = await self.failed(tracker, since, error, thrown, course)
@@ -259,7 +269,7 @@ class _AsyncRun:
         finally:
             leave(course, token)
         if thrown is not None:
-            await self._stop_if_halted(tracker, step)
+            await self._stop_if_halted(tracker)
         self.guard.succeeded_async(tracker, course, self.args, self.kwargs)
         return item
 
@@ -271,11 +281,10 @@ class _AsyncRun:
             return None
         return await self.guard.failed_async(tracker, since, error, course, self.args, self.kwargs)
 
-    async def _stop_if_halted(self, tracker: FailureTracker, step: Step) -> None:
+    async def _stop_if_halted(self, tracker: FailureTracker) -> None:
         __tracebackhide__ = True
         halt = self.guard.refusal(tracker, self.args, self.kwargs)
         if halt is not None:
-            step.close()
             await self.guard.refuse_async(tracker, halt, self.args, self.kwargs)
             await self._close(tracker)
             raise StopAsyncIteration
