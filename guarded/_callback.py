@@ -14,7 +14,7 @@ from guarded._events import Event, HaltCallbackFailed
 from guarded._locks import ForkSafeLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from guarded._clock import Clock
     from guarded._failure import SignalGenerationFailure
@@ -216,8 +216,10 @@ class Finishing:
                 callback.finish()
 
 
-def finish(unfinished: Iterable[Unfinished]) -> None:
+def finish(unfinished: Sequence[Unfinished]) -> None:
     """Run, or schedule, callbacks that sync code cannot await."""
+    if not unfinished:
+        return
     left = list(unfinished)
     with Finishing(left):
         while left:

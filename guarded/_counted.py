@@ -110,6 +110,8 @@ class _Search(NamedTuple):
 
 def is_refusal(error: BaseException) -> bool:
     """Whether it says that trading is halted: `TradingHalted`, one raised `from` it, or a group of nothing else."""
+    if _cause(error) is None and not _is_group(error):  # as nearly all are
+        return issubclass(type(error), TradingHalted)
     return all(_is_halted(leaf) for leaf in _leaves(error))
 
 

@@ -80,8 +80,7 @@ class Trip(NamedTuple):
     threshold: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """What one failure did.
 
     Attributes:
@@ -151,14 +150,9 @@ class StreakSeries:
                     return self.within
         return None
 
-    def trips(self, row: Row, scope: Scope) -> Iterator[Trip]:
-        """The policies whose threshold the streak in this row has reached."""
-        streak = self.streak(row)
-        for policy in self.policies:
-            if streak is not None and streak.failures >= policy.threshold:
-                noun = "failure" if streak.failures == 1 else "failures"
-                what = f"{streak.failures} consecutive {noun}{_of(policy, scope)} (threshold {policy.threshold})"
-                yield Trip(_halted(policy, scope), policy.level, what, streak.failures, policy.threshold)
+    def trips(self, streak: Streak, scope: Scope) -> list[Trip]:
+        """The policies whose threshold the streak of this scope has reached."""
+        return [_tripped(policy, streak, scope) for policy in self.policies if streak.failures >= policy.threshold]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +165,7 @@ class WindowSeries:
     calls: int
     policies: tuple[FailureRate, ...]
 
-    def failed(self, row: Row, _now: float) -> Window:
+    def failed(self, row: Row) -> Window:
         """The window after one more call, which failed."""
         return self._entered(row, 1)
 
@@ -190,9 +184,8 @@ class WindowSeries:
                 return item
         return Window(self.name, 0, 0)
 
-    def trips(self, row: Row, scope: Scope) -> Iterator[Trip]:
-        """The policies whose ratio the window in this row has reached."""
-        window = self.window(row)
+    def trips(self, window: Window, scope: Scope) -> Iterator[Trip]:
+        """The policies whose ratio the window of this scope has reached."""
         for policy in self.policies:
             rate = window.bits.bit_count() / self.calls
             if window.calls == self.calls and rate >= policy.ratio:
@@ -201,6 +194,12 @@ class WindowSeries:
 
 
 Series = StreakSeries | WindowSeries
+
+
+def _tripped(policy: ConsecutiveFailures, streak: Streak, scope: Scope) -> Trip:
+    noun = "failure" if streak.failures == 1 else "failures"
+    what = f"{streak.failures} consecutive {noun}{_of(policy, scope)} (threshold {policy.threshold})"
+    return Trip(_halted(policy, scope), policy.level, what, streak.failures, policy.threshold)
 
 
 def _halted(policy: Policy, scope: Scope) -> Scope:
@@ -230,9 +229,10 @@ class Ledger:
         self._names = frozenset(series.name for series in self.series)
         self._global = next(s for s in self.series if isinstance(s, StreakSeries) and s.name == GLOBAL_SERIES)
 
-    def scopes(self, strategy: str, symbol: str) -> tuple[Scope, ...]:
-        """The scopes whose rows a call of this key reads and writes, the finest first."""
-        return tuple([scope for kind, scope in scopes_of(strategy, symbol).items() if kind in self.kinds])
+    def scopes(self, strategy: str, symbol: str) -> dict[ScopeKind, Scope]:
+        """The scopes whose rows a failure of this key reads and writes."""
+        every = scopes_of(strategy, symbol)
+        return {kind: every[kind] for kind in self.kinds}
 
     def is_live(self, rows: Mapping[Scope, Row], strategy: str, symbol: str) -> bool:
         """Whether there is a row in any scope of this key."""
@@ -240,7 +240,7 @@ class Ledger:
         return (strategy, symbol) in rows or EVERYTHING in rows or (strategy, None) in rows or (None, symbol) in rows
 
     def fail(
-        self, rows: Mapping[Scope, Row], scopes: tuple[Scope, ...], failure_type: FailureType, now: float
+        self, rows: Mapping[Scope, Row], scopes: Mapping[ScopeKind, Scope], failure_type: FailureType, now: float
     ) -> Counted:
         """Count one failure.
 
@@ -250,23 +250,26 @@ class Ledger:
             failure_type: What kind, for policies with `types=`.
             now: Seconds of the tracker's clock.
         """
-        by_kind = {scope.kind: scope for scope in scopes}
         changed: dict[Scope, Row] = {}
         trips: list[Trip] = []
         streaks: list[tuple[Streak, ConsecutiveFailures]] = []
         too_far_apart: float | None = None
         for series in self.series:
             if series.types is None or failure_type in series.types:
-                scope = by_kind[series.kind]
+                scope = scopes[series.kind]
                 row = changed.get(scope) or rows.get(scope, ())
-                item = series.failed(row, now)
-                changed[scope] = _replaced(row, item)
-                trips += series.trips(changed[scope], scope)
-                if isinstance(series, StreakSeries) and isinstance(item, Streak):
-                    streaks += [(item, policy) for policy in series.policies]
-                    too_far_apart = too_far_apart or series.too_short_a_window(item)
-        streak, threshold = self._nearest(streaks, changed[EVERYTHING])
-        return Counted(changed, tuple(trips), streak, threshold, too_far_apart)
+                if isinstance(series, WindowSeries):
+                    window = series.failed(row)
+                    changed[scope] = _replaced(row, window)
+                    trips += series.trips(window, scope)
+                else:
+                    streak = series.failed(row, now)
+                    changed[scope] = _replaced(row, streak)
+                    trips += series.trips(streak, scope)
+                    streaks += [(streak, policy) for policy in series.policies]
+                    too_far_apart = too_far_apart or series.too_short_a_window(streak)
+        length, threshold = self._nearest(streaks, changed[EVERYTHING])
+        return Counted(changed, tuple(trips), length, threshold, too_far_apart)
 
     def _nearest(self, streaks: list[tuple[Streak, ConsecutiveFailures]], everything: Row) -> tuple[int, int | None]:
         """The length and threshold of the streak that is nearest to its threshold."""

@@ -17,7 +17,7 @@ from guarded._events import (
 )
 from guarded._halt import HaltLevel
 from guarded._locks import ForkSafeLock
-from guarded._pipeline import emit
+from guarded._pipeline import emit, is_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -94,6 +94,8 @@ def progress(streak: int, threshold: int | None) -> str:
 
 
 def _signal_failed(event: SignalFailed) -> None:
+    if not is_wanted(logging.ERROR):  # this one runs at every failure
+        return
     failure = event.failure
     streak = progress(event.streak, event.threshold)
     text = (

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LOGGER = "guarded"
 
+_logger = logging.getLogger(LOGGER)
+
 # Named methods, because not every logger under structlog has `log`.
 _METHODS = {logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "critical"}
 
@@ -38,6 +40,11 @@ def emit(
         _last_resort(level, event, text, error)
 
 
+def is_wanted(level: int) -> bool:
+    """Whether a record of this level may be written: False only where it is certain that nobody would see it."""
+    return structlog.is_configured() or _logger.isEnabledFor(level)
+
+
 def _to_structlog(level: int, event: str, fields: dict[str, Any], trace: Callable[[], str | None] | None) -> None:
     logger = structlog.get_logger(LOGGER).bind()
     if hasattr(type(logger), "sync_bl"):  # structlog's AsyncBoundLogger, which nobody awaits here
@@ -58,14 +65,13 @@ def _enabled(logger: Any, level: int) -> bool:
 
 
 def _to_stdlib(level: int, text: str, trace: Callable[[], str | None] | None) -> None:
-    logger = logging.getLogger(LOGGER)
-    if not logger.isEnabledFor(level):
+    if not _logger.isEnabledFor(level):
         return
     shown = trace() if trace is not None else None
-    logger.log(level, "%s", f"{text}\n{shown.rstrip()}" if shown else text)
+    _logger.log(level, "%s", f"{text}\n{shown.rstrip()}" if shown else text)
 
 
 def _last_resort(level: int, event: str, text: str, error: Exception) -> None:
     """Tell the stdlib logger what the host's pipeline could not take; past that there is nobody left to tell."""
     with contextlib.suppress(Exception):
-        logging.getLogger(LOGGER).log(level, "%s (the log pipeline raised %s at %s)", text, type(error).__name__, event)
+        _logger.log(level, "%s (the log pipeline raised %s at %s)", text, type(error).__name__, event)

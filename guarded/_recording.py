@@ -106,9 +106,10 @@ def _judged(tracker: FailureTracker, since: int, error: Exception, call: Call, *
         return Settled(raises=True)
     if judged.action is Action.IGNORE:
         return Settled(raises=False)
-    known = _counted.counted_as(error, tracker, since, own_course=call.course_failed(tracker, since))
-    if known is not None:
-        return Settled(raises, known)
+    if tracker._sequence != since:  # else nothing was counted since the call began
+        known = _counted.counted_as(error, tracker, since, own_course=call.course_failed(tracker, since))
+        if known is not None:
+            return Settled(raises, known)
     rejected = judged.failure_type is FailureType.UNKNOWN_ERROR and issubclass(type(error), SignalRejected)
     strategy, symbol = call.names(None)
     shown = call.names(error)[1] if symbol == UNKNOWN else symbol
@@ -125,13 +126,13 @@ def _judged(tracker: FailureTracker, since: int, error: Exception, call: Call, *
     return Settled(raises, failure, unfinished=unfinished)
 
 
-def _context(call: Call) -> dict[str, object]:
-    """The context of the blocks around, from the outermost inwards, and the call's own."""
+def _context(call: Call) -> dict[str, object] | None:
+    """The context of the blocks around, from the outermost inwards, and the call's own; None if there is none."""
     context: dict[str, object] = {}
     for one in reversed(list(around())):
         context.update(one.resolve_context())
     context.update(call.context())
-    return context
+    return context or None
 
 
 def refusal(tracker: FailureTracker, call: Call, *, reduce_only: bool) -> HaltRecord | None:

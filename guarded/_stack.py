@@ -165,17 +165,13 @@ def kind_name(kind: type) -> str:
 
 
 def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
-    every = []
+    every: list[Frame] = []
     while traceback is not None:
-        every.append(traceback)
+        code = traceback.tb_frame.f_code
+        every.append((code.co_filename, traceback.tb_lineno, code.co_name))
         traceback = traceback.tb_next
     kept = every if len(every) <= 2 * FRAMES else every[:FRAMES] + every[-FRAMES:]
-    return tuple([_frame(each) for each in kept]), len(every) - len(kept)
-
-
-def _frame(traceback: TracebackType) -> Frame:
-    code = traceback.tb_frame.f_code
-    return code.co_filename, traceback.tb_lineno, code.co_name
+    return tuple(kept), len(every) - len(kept)
 
 
 def _notes(error: BaseException) -> tuple[str, ...]:

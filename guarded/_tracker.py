@@ -24,7 +24,7 @@ from guarded._locks import ForkSafeLock
 from guarded._log import SignalLog, progress
 from guarded._policies import ConsecutiveFailures, FailureRate, Policy
 from guarded._rules import FailureRules
-from guarded._scope import EVERYTHING, Scope, scopes_of
+from guarded._scope import EVERYTHING, Scope, ScopeKind, scopes_of
 from guarded.stores import ALL, TOTAL_KINDS, Change, Rows, Store, Total, Touched
 
 if TYPE_CHECKING:
@@ -233,14 +233,18 @@ class FailureTracker:
         """Tell of a counted failure and its halts, outside every lock; then run what callbacks are due."""
         counted = entry.counted
         unfinished: list[Unfinished] = []
-        with Finishing(unfinished):
-            take_all(
-                [
-                    lambda: unfinished.extend(self.halt_manager.retry_callbacks()),
-                    lambda: self._tell([SignalFailed(failure, counted.streak, counted.threshold, error)]),
-                    lambda: unfinished.extend(self.halt_manager.announce(entry.triggered)),
-                ]
-            )
+        event = SignalFailed(failure, counted.streak, counted.threshold, error)
+        if not (entry.triggered or self._store.halts):  # no halt, old or new, whose callback could be due
+            self._tell([event])
+        else:
+            with Finishing(unfinished):
+                take_all(
+                    [
+                        lambda: unfinished.extend(self.halt_manager.retry_callbacks()),
+                        lambda: self._tell([event]),
+                        lambda: unfinished.extend(self.halt_manager.announce(entry.triggered)),
+                    ]
+                )
         for reason, halt in entry.already_halted.items():
             _log.threshold_reached_while_halted(failure, halt, reason)
         if counted.too_far_apart is not None and failure.strategy_name not in self._warned:
@@ -492,7 +496,7 @@ class _FailureEntry:
     counted: Counted
 
     def __init__(
-        self, ledger: Ledger, failure: SignalGenerationFailure, scopes: tuple[Scope, ...], now: float, keep: int
+        self, ledger: Ledger, failure: SignalGenerationFailure, scopes: dict[ScopeKind, Scope], now: float, keep: int
     ) -> None:
         self._ledger = ledger
         self._failure = failure
@@ -505,7 +509,7 @@ class _FailureEntry:
             ("symbol", failure.symbol),
             ("type", failure.failure_type.value),
         )
-        self.touched = Touched(scopes, self._totals, scopes)
+        self.touched = Touched(scopes.values(), self._totals, scopes.values())
 
     def __call__(self, rows: Rows) -> Change:
         failure = self._failure

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from guarded._errors import InvalidConfiguration
 
@@ -22,6 +22,8 @@ Total = tuple[str, str]
 TOTAL_KINDS: Final = ("strategy", "symbol", "type")
 ALL: Final[Total] = ("all", "")
 
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
 
 class Rows(NamedTuple):
     """The ledger as it stands, for reading only.
@@ -37,8 +39,7 @@ class Rows(NamedTuple):
     halts: Mapping[Scope, HaltRecord]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one transaction writes.
 
     Attributes:
@@ -51,17 +52,16 @@ class Change:
         forget: Whether the history of failures is emptied first.
     """
 
-    streaks: Mapping[Scope, Row | None] = field(default_factory=dict)
-    totals: Mapping[Total, int | None] = field(default_factory=dict)
-    halts: Mapping[Scope, HaltRecord | None] = field(default_factory=dict)
+    streaks: Mapping[Scope, Row | None] = _NOTHING
+    totals: Mapping[Total, int | None] = _NOTHING
+    halts: Mapping[Scope, HaltRecord | None] = _NOTHING
     ended: Sequence[HaltRecord] = ()
     failure: SignalGenerationFailure | None = None
     keep: int = 0
     forget: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(NamedTuple):
     """The rows that a transaction may read; None = the whole table."""
 
     streaks: Collection[Scope] | None = ()
