@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def guard_function(guard: Guard) -> Callable[..., Any]:
     """The guarded form of what returns its result."""
     own, function, validates = guard.tracker, guard.function, guard.validate is not None
+    key = (guard.strategy, guard.symbol)  # which is among the calm ones only where both are the same for every call
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -34,7 +35,7 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
             return guard.handed_over(ended).value
         if type(result) not in PLAIN and (defer := deferral(type(result))) is not None:
             return defer(guard, tracker, result, args, kwargs)
-        if tracker._pulse is pulse and not tracker._live:
+        if tracker._pulse is pulse and (not tracker._live or key in tracker._calm):
             read_time = tracker._read_time
             tracker._succeeded_at = read_time()
         else:

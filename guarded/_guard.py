@@ -225,8 +225,16 @@ class Guard:
 
     def succeeded(self, tracker: FailureTracker, since: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Count a success, unless the call's own course, which is its thread's, recorded a failure."""
-        if tracker._sequence == since or not _course.thread_failed(tracker, since):
-            self._succeed(tracker, args, kwargs)
+        if tracker._sequence != since and _course.thread_failed(tracker, since):
+            return
+        try:
+            strategy, symbol = self.strategy, self.symbol
+            tracker._succeed(
+                strategy if isinstance(strategy, str) else strategy(args, kwargs, None),
+                symbol if isinstance(symbol, str) else symbol(args, kwargs, None),
+            )
+        except Exception as fault:  # noqa: BLE001  # a fault of ours is never the caller's
+            _faults.report(f"a success of {function_name(self.function)} could not be recorded", fault)
 
     def succeeded_async(
         self, tracker: FailureTracker, course: Course, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 LAST_FAILURES_IN_STATUS = 10
+MOST_CALM = 10_000
+"""How many keys without a streak are remembered while there is a streak of others."""
 
 
 class _DefaultThreshold(int):
@@ -73,7 +75,7 @@ class FailureTracker:
     """
 
     # Slots for what every guarded call reads; the rest, and what tests patch, is in the dictionary.
-    __slots__ = ("__dict__", "__weakref__", "_live", "_pulse", "_read_time", "_succeeded_at")
+    __slots__ = ("__dict__", "__weakref__", "_calm", "_live", "_pulse", "_read_time", "_succeeded_at")
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class FailureTracker:
         self._lock = ForkSafeLock()
         self._sequence = 0
         self._pulse: int | None = None
+        self._calm: set[tuple[str, str]] = set()  # keys that were found without a row since the store last changed
         self._live = self._store.live
         self._read_time: Callable[[], float | datetime] = (
             time.time if isinstance(self.clock, SystemClock) else self.clock.now
@@ -139,6 +142,7 @@ class FailureTracker:
     def _refresh(self) -> None:
         """Set the pulse: the number of the last failure, or None while every call has to go the long way."""
         with self._lock:
+            self._calm = set()
             quiet = _mode.current == "on" and not self._store.halts and not self._ledger.counts_successes
             self._pulse = self._sequence if quiet else None
 
@@ -263,7 +267,12 @@ class FailureTracker:
 
     def _succeed(self, strategy: str, symbol: str) -> None:
         self._succeeded_at = self._read_time()
+        key, calm = (strategy, symbol), self._calm
+        if key in calm:
+            return
         if not (self._ledger.counts_successes or self._ledger.is_live(self._live, strategy, symbol)):
+            if len(calm) < MOST_CALM:
+                calm.add(key)
             return
         entry = _SuccessEntry(self._ledger, strategy, symbol)
         self._store.update(Touched(streaks=tuple(scopes_of(strategy, symbol).values())), entry)

@@ -28,6 +28,7 @@ from guarded import (
     MemoryStore,
     SignalFailed,
     SignalRecovered,
+    _tracker,
     guarded_signal,
 )
 
@@ -478,3 +479,33 @@ class TestReports:
         for stamp in (tracker.last_success_time, tracker.last_failure_time):
             assert stamp is not None
             assert abs(stamp - datetime.now(UTC)) < timedelta(minutes=10)
+
+
+# -- keys that are known to have no streak while another has ---------------------------------------------------------
+
+
+def test_a_key_known_to_be_calm_is_looked_at_again_once_it_has_failed() -> None:
+    """A success ends the streak of a key that succeeded without one before, also one that another tracker counted."""
+    store = MemoryStore()
+    tracker, other = FailureTracker(store=store), FailureTracker(store=store)
+
+    @guarded_signal(strategy="VWAP", symbol="AAPL", tracker=tracker)
+    def signal() -> str:
+        return "long"
+
+    tracker.record_failure("RSI", "MSFT", "no bars")
+    assert signal() == signal() == "long"  # VWAP has no streak, and that is known from now on
+    other.record_failure("VWAP", "AAPL", "no bars")
+    assert ("VWAP", "AAPL") in store.live
+    signal()
+    assert ("VWAP", "AAPL") not in store.live
+
+
+def test_calm_keys_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that are other ones at each call do not pile up while a streak is live, and still count."""
+    monkeypatch.setattr(_tracker, "MOST_CALM", 2)
+    tracker = FailureTracker()
+    tracker.record_failure("RSI", "MSFT", "no bars")
+    for number in range(5):
+        tracker.record_success("VWAP", str(number))
+    assert len(tracker._calm) == 2
