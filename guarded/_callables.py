@@ -1,4 +1,4 @@
-"""GuardedCallable: the guard around a callable that is no Python function."""
+"""The guards around callables that are no Python functions: proxies that are the thing itself in all else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class GuardedCallable(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic for type checkers only
-    """An object, partial, builtin or Cython function with a guard around its calls: the thing itself in all else.
+    """An object, partial, builtin or Cython function with a guard around its calls.
 
     Args:
         wrapped: What is guarded.
@@ -63,3 +63,11 @@ class GuardedCallable(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic f
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GuardedCallable:
         return self._self_rebuild(copy.deepcopy(self.__wrapped__, memo))
+
+
+class GuardedAsyncCallable(GuardedCallable):
+    """The same for one that has to be awaited: hosts ask its `__call__` whether it is an `async def`."""
+
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        return await self._self_guarded(*args, **kwargs)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
-from guarded._callables import GuardedCallable
+from guarded._callables import GuardedAsyncCallable, GuardedCallable
 from guarded._checks import checked_choice, checked_instance
 from guarded._context import context_resolver
 from guarded._errors import InvalidConfiguration
@@ -242,7 +242,8 @@ def _guarded_callable(target: Any, settings: Settings) -> Any:
     guard = _configured(target, settings)
     guarded = _RUNGS[guard.kind](guard)
     if not isinstance(target, FunctionType):
-        return GuardedCallable(target, guarded, guard, functools.partial(_guarded_callable, settings=settings))
+        proxy = GuardedAsyncCallable if guard.kind is Kind.COROUTINE else GuardedCallable
+        return proxy(target, guarded, guard, functools.partial(_guarded_callable, settings=settings))
     functools.update_wrapper(guarded, target)
     guarded.__signature__ = inspect.signature(target)  # type: ignore[attr-defined]  # getfullargspec reads only this
     guarded.__guarded__ = guard  # type: ignore[attr-defined]

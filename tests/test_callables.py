@@ -79,6 +79,12 @@ class TestCallableObjects:
         assert tracker.last_failure is not None
         assert (tracker.last_failure.strategy_name, tracker.last_failure.symbol) == ("AAPL!", "0.0")
 
+    def test_hosts_see_that_it_is_async(self) -> None:
+        """Hosts that look at the `__call__` of an object see whether it is an `async def`."""
+        asynchronous: Any = guarded_signal(Fetch())
+        assert inspect.iscoroutinefunction(asynchronous.__call__)
+        assert not inspect.iscoroutinefunction(momentum.__call__)
+
     def test_in_a_class_it_is_no_method(self, tracker: FailureTracker) -> None:
         """As a class attribute it gets no self, for it would get none without the guard."""
 
