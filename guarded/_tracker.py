@@ -94,7 +94,6 @@ class FailureTracker:
         self._reset_window = reset_window
         own = {"failure_threshold": failure_threshold, "reset_window": reset_window}
         self._settings: dict[str, Any] = own if policies is None else {"policies": self.policies}
-        self._identity = _register(self, os.urandom(8).hex())
         self.rules = checked_instance(rules, FailureRules, "rules") or FailureRules()
         self.history_size = checked_count(history_size, "history_size")
         checked_instance(halt_manager, EmergencyHaltManager, "halt_manager")
@@ -119,6 +118,7 @@ class FailureTracker:
         self._store.watch(self._refresh)
         _mode.add_dependent(self)
         self._refresh()
+        self._identity = _register(self, os.urandom(8).hex())
 
     def __reduce__(self) -> tuple[Callable[..., FailureTracker], tuple[str, dict[str, Any]]]:
         """Pickle as identity and settings: the same tracker here, one with the same settings elsewhere.
@@ -607,6 +607,11 @@ def _checked_policies(
 
 
 _alive: weakref.WeakValueDictionary[str, FailureTracker] = weakref.WeakValueDictionary()
+
+
+def living_trackers() -> list[FailureTracker]:
+    """The trackers of this process that somebody holds."""
+    return list(_alive.values())
 
 
 def _register(tracker: FailureTracker, identity: str) -> str:

@@ -4,42 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 import structlog
 
-from guarded import FailureTracker, set_failure_tracker
-
-
-class SteppedClock:
-    """A clock that stands still until it is advanced."""
-
-    def __init__(self) -> None:
-        self._seconds = 1_000.0
-        self._now = datetime(2025, 11, 11, 14, 0, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self._seconds
-
-    def now(self) -> datetime:
-        return self._now
-
-    def advance(self, by: timedelta) -> None:
-        self._seconds += by.total_seconds()
-        self._now += by
+from guarded import FailureTracker
+from guarded.testing import FakeClock, fresh_tracker
 
 
 @pytest.fixture
-def clock() -> SteppedClock:
-    return SteppedClock()
+def clock() -> FakeClock:
+    return FakeClock(datetime(2025, 11, 11, 14, 0, tzinfo=UTC))
 
 
 @pytest.fixture
 def tracker() -> Iterator[FailureTracker]:
     """A fresh tracker, shared for the length of the test."""
-    fresh = FailureTracker()
-    with set_failure_tracker(fresh):
+    with fresh_tracker() as fresh:
         yield fresh
 
 

@@ -285,6 +285,13 @@ def test_a_block_is_entered_once(run: Run, tracker: FailureTracker) -> None:
     assert tracker.last_failure is not None
     assert tracker.last_failure.error_type == "InvalidConfiguration"
 
+    async def again_async() -> None:
+        async with refused:
+            raise AssertionError("not entered")
+
+    with pytest.raises(InvalidConfiguration, match="entered once"):
+        asyncio.run(again_async())
+
 
 def test_a_block_left_in_another_context(tracker: FailureTracker) -> None:
     """A block that a generator entered in one context and left in another works, and nothing is raised."""

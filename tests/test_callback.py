@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import SteppedClock
 
 from guarded import (
     EmergencyHaltManager,
@@ -28,6 +27,7 @@ from guarded import (
     guarded_signal,
     track_signal,
 )
+from guarded.testing import FakeClock
 
 LONG_ENOUGH = 30.0
 """Seconds after which a thread that has not come back is taken to be in a deadlock."""
@@ -104,7 +104,7 @@ def quiet() -> None:
 
 
 class TestOnce:
-    def test_with_the_reason_and_the_failure(self, clock: SteppedClock) -> None:
+    def test_with_the_reason_and_the_failure(self, clock: FakeClock) -> None:
         """The callback gets the halt's reason and the failure that tripped it."""
         callback = Callback()
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -231,7 +231,7 @@ class TestOnce:
 
 
 class TestRaising:
-    def test_the_halt_stands(self, clock: SteppedClock, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_halt_stands(self, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
         """A callback that raises changes nothing about the halt: it is logged, told, and shown as pending."""
         error = ConnectionError("no route to the broker")
         tracker = FailureTracker(halt_callback=Callback(error), clock=clock)
@@ -251,7 +251,7 @@ class TestRaising:
 
     @pytest.mark.parametrize("trigger", [refuse, lambda tracker: fail(tracker, 1)], ids=["refusal", "failure"])
     def test_tried_again_at_once_then_after_longer_and_longer(
-        self, clock: SteppedClock, trigger: Callable[[FailureTracker], None]
+        self, clock: FakeClock, trigger: Callable[[FailureTracker], None]
     ) -> None:
         """The next refused call or failure tries again at once, then not before 1 s, doubling to 60 s."""
         callback = Callback(*(OSError("down") for _ in range(10)))
@@ -272,7 +272,7 @@ class TestRaising:
         trigger(tracker)
         assert len(callback.calls) == made
 
-    def test_a_refused_block_tries_again_too(self, clock: SteppedClock) -> None:
+    def test_a_refused_block_tries_again_too(self, clock: FakeClock) -> None:
         """A block that is not entered counts as a refused call."""
         callback = Callback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -281,7 +281,7 @@ class TestRaising:
             pass
         assert len(callback.calls) == 2
 
-    def test_a_success_does_not_try_again(self, clock: SteppedClock) -> None:
+    def test_a_success_does_not_try_again(self, clock: FakeClock) -> None:
         """Only refused calls and failures try the callback again."""
         callback = Callback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -289,7 +289,7 @@ class TestRaising:
         tracker.record_success("VWAP", "AAPL")
         assert len(callback.calls) == 1
 
-    def test_for_days(self, clock: SteppedClock, quiet: None) -> None:
+    def test_for_days(self, clock: FakeClock, quiet: None) -> None:
         """A callback that keeps raising for two thousand attempts is still tried every minute."""
         callback = Callback(*(OSError("down") for _ in range(2_000)))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -301,7 +301,7 @@ class TestRaising:
         assert not tracker.callback_pending
 
     @pytest.mark.parametrize("has_it", [0, 1])
-    def test_by_whichever_tracker_is_still_called(self, has_it: int, clock: SteppedClock) -> None:
+    def test_by_whichever_tracker_is_still_called(self, has_it: int, clock: FakeClock) -> None:
         """A refused call of one tracker tries the callback of another one of the same manager again."""
         callback, manager = Callback(OSError("down")), EmergencyHaltManager(clock=clock)
         trackers = [
@@ -313,7 +313,7 @@ class TestRaising:
         assert len(callback.calls) == 2
         assert not trackers[has_it].callback_pending
 
-    def test_each_halt_has_its_own_callback(self, clock: SteppedClock) -> None:
+    def test_each_halt_has_its_own_callback(self, clock: FakeClock) -> None:
         """Of two halts whose callback raised, each is tried again."""
         callback = Callback(OSError("down"), OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -322,7 +322,7 @@ class TestRaising:
         refuse(tracker)
         assert [reason for reason, _ in callback.calls] == ["bad data", "bad model"] * 2
 
-    def test_dropped_on_resume(self, clock: SteppedClock) -> None:
+    def test_dropped_on_resume(self, clock: FakeClock) -> None:
         """Once trading is resumed, the callback of that halt is neither pending nor tried again."""
         callback = Callback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -334,7 +334,7 @@ class TestRaising:
         fail(tracker, 1)
         assert len(callback.calls) == 1
 
-    def test_dropped_although_there_is_another_halt(self, clock: SteppedClock) -> None:
+    def test_dropped_although_there_is_another_halt(self, clock: FakeClock) -> None:
         """The callback of an episode that is over is not tried again in the next one."""
         callback = Callback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -345,7 +345,7 @@ class TestRaising:
         refuse(tracker)
         assert [reason for reason, _ in callback.calls] == ["first", "second"]
 
-    def test_dropped_when_another_manager_resumes(self, clock: SteppedClock) -> None:
+    def test_dropped_when_another_manager_resumes(self, clock: FakeClock) -> None:
         """A resume through another manager on the same store drops the callback as well."""
         callback = Callback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -356,7 +356,7 @@ class TestRaising:
         fail(tracker, 1)
         assert len(callback.calls) == 1
 
-    def test_resumed_by_a_listener(self, clock: SteppedClock) -> None:
+    def test_resumed_by_a_listener(self, clock: FakeClock) -> None:
         """A listener that resumes at once leaves no callback pending, although it ran and raised."""
         callback = Callback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -371,7 +371,7 @@ class TestRaising:
         assert not tracker.halt_triggered
         assert not tracker.callback_pending
 
-    def test_resumed_by_itself(self, clock: SteppedClock) -> None:
+    def test_resumed_by_itself(self, clock: FakeClock) -> None:
         """A callback that resumes trading and then raises is told of, and not tried again."""
         calls: list[str] = []
 
@@ -427,7 +427,7 @@ class TestRaising:
 
 class TestInterrupts:
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-    def test_out_of_the_callback(self, clock: SteppedClock, kind: type[BaseException]) -> None:
+    def test_out_of_the_callback(self, clock: FakeClock, kind: type[BaseException]) -> None:
         """An interrupt passes on; trading stays halted and the callback is tried again by the next refused call."""
         callback = Callback(kind())
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -440,7 +440,7 @@ class TestInterrupts:
         assert len(callback.calls) == 2
         assert not tracker.callback_pending
 
-    def test_out_of_one_of_two_callbacks(self, clock: SteppedClock) -> None:
+    def test_out_of_one_of_two_callbacks(self, clock: FakeClock) -> None:
         """An interrupt out of one tracker's callback does not keep the other's from running."""
         manager, other = EmergencyHaltManager(clock=clock), Callback()
         one = FailureTracker(halt_manager=manager, halt_callback=Callback(KeyboardInterrupt()))
@@ -449,7 +449,7 @@ class TestInterrupts:
             manager.trigger_halt("drill")
         assert (len(other.calls), one.callback_pending, two.callback_pending) == (1, True, False)
 
-    def test_out_of_a_retry(self, clock: SteppedClock) -> None:
+    def test_out_of_a_retry(self, clock: FakeClock) -> None:
         """An interrupt out of a second attempt leaves the failure told, and the other halts' callbacks to be tried."""
         callback = Callback(OSError("down"), OSError("down"), KeyboardInterrupt())
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -496,7 +496,7 @@ class TestInterrupts:
         assert callback.finished == 1
         assert not tracker.callback_pending
 
-    def test_out_of_an_async_callback(self, clock: SteppedClock) -> None:
+    def test_out_of_an_async_callback(self, clock: FakeClock) -> None:
         """An interrupt out of an async callback that runs to completion passes on, and it is tried again."""
         callback = AsyncCallback(KeyboardInterrupt())
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -534,7 +534,7 @@ class TestAsync:
 
         asyncio.run(trade())
 
-    def test_tried_again_by_a_refused_async_call(self, clock: SteppedClock) -> None:
+    def test_tried_again_by_a_refused_async_call(self, clock: FakeClock) -> None:
         """A refused async call awaits the next attempt."""
         callback = AsyncCallback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -595,7 +595,7 @@ class TestAsync:
         fail(FailureTracker(halt_callback=on_halt))
         assert callback.finished == 1
 
-    def test_raising(self, clock: SteppedClock) -> None:
+    def test_raising(self, clock: FakeClock) -> None:
         """An async callback that raises leaves the outcome as it is and is tried again."""
         callback = AsyncCallback(OSError("down"))
         tracker = FailureTracker(halt_callback=callback, clock=clock)
@@ -632,7 +632,7 @@ class TestAsync:
 
     @pytest.mark.parametrize("as_coroutine", [True, False])
     @pytest.mark.parametrize("steps", [0, 1])
-    def test_a_scheduled_callback_that_is_cancelled(self, steps: int, as_coroutine: bool, clock: SteppedClock) -> None:
+    def test_a_scheduled_callback_that_is_cancelled(self, steps: int, as_coroutine: bool, clock: FakeClock) -> None:
         """A task that is cancelled, be it before its first step, leaves the callback to be tried again."""
         callback = AsyncCallback()
 
@@ -703,7 +703,7 @@ class TestAsync:
             asyncio.run(trade())
         assert tracker.callback_pending
 
-    def test_cancelled_while_several_wait(self, clock: SteppedClock) -> None:
+    def test_cancelled_while_several_wait(self, clock: FakeClock) -> None:
         """When the host cancels the call that awaits the first of two callbacks, the second one is scheduled."""
         manager, other = EmergencyHaltManager(clock=clock), AsyncCallback()
         started = asyncio.Event()
@@ -739,7 +739,7 @@ class TestAsync:
         fail_all.close()
         assert tracker.callback_pending
 
-    def test_no_loop_to_be_had(self, clock: SteppedClock) -> None:
+    def test_no_loop_to_be_had(self, clock: FakeClock) -> None:
         """Where no event loop can be made, as when too many files are open, the callback has failed."""
 
         class NoLoops(asyncio.DefaultEventLoopPolicy):
@@ -782,7 +782,7 @@ class TestAsync:
         assert not tracker.callback_pending
         assert "the event loop of a halt callback raised after it had run: OSError: [Errno 9]" in caplog.text
 
-    def test_a_loop_that_takes_no_task(self, clock: SteppedClock) -> None:
+    def test_a_loop_that_takes_no_task(self, clock: FakeClock) -> None:
         """Where the running loop's task factory raises, the callback has failed and the caller is not told."""
         callback = AsyncCallback()
         tracker = FailureTracker(halt_callback=callback, clock=clock)

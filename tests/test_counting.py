@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from conftest import SteppedClock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from guarded import ConsecutiveFailures, FailureRate, FailureTracker, FailureType, Scope
+from guarded.testing import FakeClock
 
 STRATEGIES = ("VWAP", "RSI")
 SYMBOLS = ("AAPL", "MSFT")
@@ -68,7 +68,7 @@ class Counting(RuleBasedStateMachine):
 
     @initialize(chosen=st.lists(st.sampled_from(POLICIES), min_size=1, max_size=4, unique=True))
     def start(self, chosen: list[ConsecutiveFailures | FailureRate]) -> None:
-        self.clock = SteppedClock()
+        self.clock = FakeClock()
         self.policies = chosen
         self.tracker = FailureTracker(policies=chosen, clock=self.clock)
         self.reference = Reference([])

@@ -233,14 +233,15 @@ def test_a_task_keeps_the_names_of_blocks_that_are_over(tracker: FailureTracker)
     assert (tracker.last_failure.strategy_name, tracker.last_failure.symbol) == ("VWAP", "AAPL")
 
 
-def test_a_coroutine_that_is_driven_by_hand(tracker: FailureTracker) -> None:
+@pytest.mark.parametrize("validate", [None, lambda _: True], ids=["short way", "long way"])
+def test_a_coroutine_that_is_driven_by_hand(validate: Any, tracker: FailureTracker) -> None:
     """A guarded coroutine works without an event loop, each step in another context."""
 
     @types.coroutine
     def pause() -> Any:
         yield
 
-    @guarded_signal(strategy="VWAP", symbol="AAPL")
+    @guarded_signal(strategy="VWAP", symbol="AAPL", validate=validate)
     async def generate() -> str:
         await pause()
         return "long"

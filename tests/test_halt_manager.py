@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import SteppedClock
 
 from guarded import (
     ConsecutiveFailures,
@@ -29,12 +28,13 @@ from guarded import (
     guarded_signal,
 )
 from guarded.stores import Change, Rows, Touched
+from guarded.testing import FakeClock
 
 KEYS = [("VWAP", "AAPL"), ("VWAP", "MSFT"), ("RSI", "AAPL"), ("RSI", "MSFT")]
 
 
 @pytest.fixture
-def manager(clock: SteppedClock) -> EmergencyHaltManager:
+def manager(clock: FakeClock) -> EmergencyHaltManager:
     return EmergencyHaltManager(clock=clock)
 
 
@@ -93,7 +93,7 @@ class TestLatch:
             manager.trigger_halt(f"again, {number}")
         assert len(tracker.halt_reason or "") <= 5_000
 
-    def test_nothing_but_a_resume_opens_it(self, manager: EmergencyHaltManager, clock: SteppedClock) -> None:
+    def test_nothing_but_a_resume_opens_it(self, manager: EmergencyHaltManager, clock: FakeClock) -> None:
         """Neither time nor successes nor a reset end a halt."""
         tracker = FailureTracker(halt_manager=manager)
         fail(tracker, 3)
@@ -342,7 +342,7 @@ class TestResume:
         assert [halt.resumed_by for halt in tracker.halt_manager.history] == ["ben"]
         assert [type(event) for event in heard] == [HaltTriggered, TradingResumed]
 
-    def test_a_manager_without_trackers_clears_streaks_too(self, clock: SteppedClock) -> None:
+    def test_a_manager_without_trackers_clears_streaks_too(self, clock: FakeClock) -> None:
         """A resume through another manager on the same store clears the streaks in it."""
         tracker = FailureTracker(clock=clock)
         fail(tracker, 3)
@@ -433,7 +433,7 @@ class TestTrackers:
         assert manager.trigger_halt("drill")
         assert (calls.made, call(kept)) == ([], None)
 
-    def test_a_manual_halt_runs_the_callback(self, manager: EmergencyHaltManager, clock: SteppedClock) -> None:
+    def test_a_manual_halt_runs_the_callback(self, manager: EmergencyHaltManager, clock: FakeClock) -> None:
         """A kill switch calls the callback with a failure that names operator and reason and is not counted."""
         calls = Calls()
         tracker = FailureTracker(halt_manager=manager, halt_callback=calls.on_halt)
@@ -504,7 +504,7 @@ class TestReports:
             {"strategy": None, "symbol": "AAPL"},
         ]
 
-    def test_a_halt_as_a_dict(self, manager: EmergencyHaltManager, clock: SteppedClock) -> None:
+    def test_a_halt_as_a_dict(self, manager: EmergencyHaltManager, clock: FakeClock) -> None:
         """A halt's JSON-ready form has its fields as keys, and its failure by id."""
         tracker = FailureTracker(halt_manager=manager)
         fail(tracker, 3)
@@ -549,7 +549,7 @@ class TestReports:
             "Status: Active (no halt)"
         )  # fmt: skip
 
-    def test_the_summary_of_halts(self, manager: EmergencyHaltManager, clock: SteppedClock) -> None:
+    def test_the_summary_of_halts(self, manager: EmergencyHaltManager, clock: FakeClock) -> None:
         """The summary tells of every halt its scope, level, reason, time, operator and trigger."""
         manager.trigger_halt("daily loss of 2.1 %", HaltTrigger.DAILY_LOSS, by="risk desk")
         clock.advance(timedelta(minutes=5))
@@ -572,7 +572,7 @@ class TestReports:
         shown = [str(halt.scope) for halt in manager.history]
         assert shown == ["everything", "symbol AAPL", "strategy VWAP", "VWAP for AAPL"]
 
-    def test_the_history(self, manager: EmergencyHaltManager, clock: SteppedClock) -> None:
+    def test_the_history(self, manager: EmergencyHaltManager, clock: FakeClock) -> None:
         """The history has the halts that ended, with who resumed them when and why, then those in force."""
         manager.trigger_halt("first", symbol="AAPL")
         manager.trigger_halt("second")

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import structlog
-from conftest import SteppedClock
 
 from guarded import (
     ConsecutiveFailures,
@@ -29,6 +28,7 @@ from guarded import (
 )
 from guarded._log import SignalLog
 from guarded._stack import CapturedStack
+from guarded.testing import FakeClock
 
 Record = tuple[str, dict[str, Any]]
 """A log method's name, and what it was called with."""
@@ -124,7 +124,7 @@ class TestHostsPipeline:
             {"strategy": "VWAP", "symbol": "AAPL", "failures": 2},
         )
 
-    def test_a_halt_a_refusal_and_a_resume(self, pipeline: Pipeline, clock: SteppedClock) -> None:
+    def test_a_halt_a_refusal_and_a_resume(self, pipeline: Pipeline, clock: FakeClock) -> None:
         """The halt is critical and tells of the failure that tripped it; refusal and resume are warnings."""
         tracker = FailureTracker(clock=clock)
         fail(tracker, 3)
@@ -179,7 +179,7 @@ class TestHostsPipeline:
             },
         )
 
-    def test_the_rest(self, pipeline: Pipeline, clock: SteppedClock) -> None:
+    def test_the_rest(self, pipeline: Pipeline, clock: FakeClock) -> None:
         """What is no event of its own is a warning: a threshold while halted, a window too short, a fault."""
         tracker = FailureTracker(clock=clock)
         for _ in range(3):
@@ -323,7 +323,7 @@ class TestStdlib:
         assert done.stderr.count("EMERGENCY HALT") == 1
         assert done.stderr.count("is refused") == 1
 
-    def test_the_lines(self, clock: SteppedClock, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_lines(self, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
         """Each record reads as a sentence; a failure's is followed by its trace."""
         caplog.set_level(logging.INFO, "guarded")
         tracker = FailureTracker(clock=clock, halt_callback=raising)
@@ -374,7 +374,7 @@ class TestStdlib:
             ),
         ]
 
-    def test_the_rarer_lines(self, clock: SteppedClock, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_rarer_lines(self, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
         """Warnings say what happened and what to do about it."""
         caplog.set_level(logging.INFO, "guarded")
         tracker = FailureTracker(clock=clock)

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import SteppedClock
 
 from guarded import (
     ConsecutiveFailures,
@@ -24,6 +23,7 @@ from guarded import (
     guarded_signal,
     track_signal,
 )
+from guarded.testing import FakeClock
 
 Make = Callable[..., Any]
 
@@ -188,7 +188,7 @@ class TestConsecutiveFailures:
     @pytest.mark.parametrize(
         ("within", "halts"), [(..., False), (None, True), (timedelta(minutes=10), True), (timedelta(minutes=1), False)]
     )
-    def test_within(self, clock: SteppedClock, within: Any, halts: bool) -> None:
+    def test_within(self, clock: FakeClock, within: Any, halts: bool) -> None:
         """within= is the policy's own window, None is never, and without it the tracker's counts."""
         tracker = FailureTracker(policies=[consecutive(within=within)], clock=clock)
         for _ in range(3):

@@ -8,6 +8,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import guarded
+from guarded import testing
 
 PACKAGE = Path(guarded.__file__).parent
 
@@ -20,8 +21,15 @@ def python(code: str) -> str:
 def test_all_is_sorted_and_complete() -> None:
     """__all__ is sorted, without doubles, and names everything public that the package holds."""
     assert guarded.__all__ == sorted(set(guarded.__all__))
-    held = {name for name in vars(guarded) if not name.startswith("_")}
-    assert set(guarded.__all__) == held - {"stores"}
+    held = {name for name in vars(guarded) if not name.startswith(("_", "@"))}  # pytest's own begin with an @
+    assert set(guarded.__all__) == held - {"pytest_plugin", "stores", "testing"}
+
+
+def test_what_is_for_tests_is_sorted_and_complete() -> None:
+    """__all__ of guarded.testing is sorted, and names everything that is defined there."""
+    assert testing.__all__ == sorted(set(testing.__all__))
+    defined = {name for name, value in vars(testing).items() if getattr(value, "__module__", "") == testing.__name__}
+    assert set(testing.__all__) == {name for name in defined if not name.startswith("_")} - {"E"}
 
 
 def test_everything_public_is_documented() -> None:
@@ -42,8 +50,8 @@ def test_two_core_dependencies() -> None:
 
 
 def test_importing_is_light_and_quiet() -> None:
-    """Importing guarded imports no numeric library, no TOML parser and no test library, and prints nothing."""
-    heavy = ("numpy", "pandas", "polars", "tomllib", "pytest")
+    """Importing guarded imports no numeric library, no TOML parser and nothing for tests, and prints nothing."""
+    heavy = ("numpy", "pandas", "polars", "tomllib", "pytest", "guarded.testing")
     assert python(f"import sys, guarded; print([m for m in {heavy} if m in sys.modules])") == "[]"
 
 
@@ -62,3 +70,12 @@ def test_every_module_says_what_it_is_for() -> None:
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith('"""'), path
         assert len(first) > 20, path
+
+
+def test_the_pytest_plugin_is_light() -> None:
+    """The pytest plugin imports nothing but guarded, which its package is, and what pytest has imported."""
+    code = (
+        "import sys, pytest, guarded; before = set(sys.modules); import guarded.pytest_plugin;"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    assert python(code) == "['guarded.pytest_plugin', 'guarded.testing']"

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import SteppedClock
 
 from guarded import (
     FailureTracker,
@@ -18,6 +17,7 @@ from guarded import (
     guarded_signal,
     set_failure_tracker,
 )
+from guarded.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ NO_PRICES: list[float] = []
 
 
 @pytest.fixture
-def frozen(clock: SteppedClock) -> Iterator[FailureTracker]:
+def frozen(clock: FakeClock) -> Iterator[FailureTracker]:
     """A tracker whose time stands still, shared for the length of the test."""
     fresh = FailureTracker(clock=clock)
     with set_failure_tracker(fresh):
@@ -96,7 +96,7 @@ def test_03_several_failures_below_the_threshold(tracker: FailureTracker, caplog
     ]
 
 
-def test_04_halt_at_the_threshold(clock: SteppedClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_04_halt_at_the_threshold(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     """The third failure in a row halts trading, calls the callback once, and calls are refused from then on."""
     calls: list[tuple[str, SignalGenerationFailure]] = []
     tracker = FailureTracker(clock=clock, halt_callback=lambda reason, failure: calls.append((reason, failure)))
@@ -133,7 +133,7 @@ def test_05_success_resets_the_streak(tracker: FailureTracker, caplog: pytest.Lo
     assert logged(caplog, logging.ERROR)[-1].splitlines()[0].endswith("Consecutive failures: 1/3")
 
 
-def test_06_the_failure_class(clock: SteppedClock) -> None:
+def test_06_the_failure_class(clock: FakeClock) -> None:
     """A failure reads as text, and goes to JSON and back."""
     failure = SignalGenerationFailure(
         strategy_name="VWAP",
@@ -182,7 +182,7 @@ def test_09_history_of_the_last_hundred(tracker: FailureTracker) -> None:
     assert tracker.total_failures == 150
 
 
-def test_10_status_report(frozen: FailureTracker, clock: SteppedClock) -> None:
+def test_10_status_report(frozen: FailureTracker, clock: FakeClock) -> None:
     """The status reads as a JSON-ready dict and as text."""
     for strategy, times in (("RSI", 4), ("VWAP", 6), ("Momentum", 5)):
         for _ in range(times):

@@ -7,10 +7,10 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import SteppedClock
 
 from guarded import EmergencyHaltManager, FailureTracker, InvalidConfiguration, MemoryStore, Scope
 from guarded.stores import Change, Rows, Store, Touched, open_store
+from guarded.testing import FakeClock
 
 
 def fail(tracker: FailureTracker, times: int = 1, strategy: str = "VWAP") -> None:
@@ -55,7 +55,7 @@ class TestOpening:
 
 
 class TestSharing:
-    def test_counts_history_and_latch(self, clock: SteppedClock) -> None:
+    def test_counts_history_and_latch(self, clock: FakeClock) -> None:
         """Trackers on one store count together, and the halt of one refuses the calls of the other."""
         store = MemoryStore()
         one, two = FailureTracker(store=store, clock=clock), FailureTracker(store=store, clock=clock)

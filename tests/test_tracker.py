@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import SteppedClock
 from pytest_mock import MockerFixture
 
 from guarded import (
@@ -31,6 +30,7 @@ from guarded import (
     _tracker,
     guarded_signal,
 )
+from guarded.testing import FakeClock
 
 
 def fail(tracker: FailureTracker, strategy: str = "VWAP", symbol: str = "AAPL", times: int = 1) -> None:
@@ -98,7 +98,7 @@ class TestSettings:
         manager = EmergencyHaltManager(store)
         assert FailureTracker(store=store, halt_manager=manager).halt_manager is manager
 
-    def test_the_clock_of_the_manager_is_used(self, clock: SteppedClock) -> None:
+    def test_the_clock_of_the_manager_is_used(self, clock: FakeClock) -> None:
         """A tracker without a clock takes the halt manager's."""
         tracker = FailureTracker(halt_manager=EmergencyHaltManager(clock=clock))
         fail(tracker)
@@ -225,7 +225,7 @@ class TestStreaks:
             fail(tracker, f"S{number}")
         assert tracker.halt_triggered
 
-    def test_the_window_ages_streaks(self, clock: SteppedClock) -> None:
+    def test_the_window_ages_streaks(self, clock: FakeClock) -> None:
         """A streak whose last failure is older than the window reads as zero and starts again."""
         tracker = FailureTracker(clock=clock)
         fail(tracker, times=2)
@@ -239,7 +239,7 @@ class TestStreaks:
         assert tracker.consecutive_failures == 1
         assert not tracker.halt_triggered
 
-    def test_without_a_window_streaks_never_age(self, clock: SteppedClock) -> None:
+    def test_without_a_window_streaks_never_age(self, clock: FakeClock) -> None:
         """With reset_window=None a failure a year counts, and there is nothing to reset."""
         tracker = FailureTracker(reset_window=None, clock=clock)
         for _ in range(3):
@@ -253,7 +253,7 @@ class TestStreaks:
         """Without a failure there is nothing to reset."""
         assert not tracker.should_reset()
 
-    def test_the_window_never_ends_a_halt(self, clock: SteppedClock) -> None:
+    def test_the_window_never_ends_a_halt(self, clock: FakeClock) -> None:
         """Neither time nor a success ends a halt."""
         tracker = FailureTracker(clock=clock)
         fail(tracker, times=3)
@@ -261,9 +261,7 @@ class TestStreaks:
         tracker.record_success("VWAP", "AAPL")
         assert tracker.halt_triggered
 
-    def test_failures_too_far_apart_get_one_warning(
-        self, clock: SteppedClock, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_failures_too_far_apart_get_one_warning(self, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
         """Three failures of a key in a row that are too far apart get one warning per strategy, and never halt."""
         tracker = FailureTracker(clock=clock)
         for _ in range(7):
@@ -447,7 +445,7 @@ class TestReports:
         }
         assert FailureTracker(reset_window=None).get_status()["reset_window"] is None
 
-    def test_the_summary_while_halted(self, clock: SteppedClock) -> None:
+    def test_the_summary_while_halted(self, clock: FakeClock) -> None:
         """The summary says that trading is halted, why, since when and by what."""
         tracker = FailureTracker(clock=clock)
         assert tracker.get_failure_summary().endswith("Last failure: none\nStatus: Active (no halt)")
@@ -459,7 +457,7 @@ class TestReports:
             "  Since: 2025-11-11T14:00:00+00:00 (technical_failure)"
         )
 
-    def test_times_come_from_the_clock(self, clock: SteppedClock) -> None:
+    def test_times_come_from_the_clock(self, clock: FakeClock) -> None:
         """Failures and successes are stamped by the tracker's clock."""
         tracker = FailureTracker(clock=clock)
         tracker.record_success("VWAP", "AAPL")
@@ -468,7 +466,7 @@ class TestReports:
         assert tracker.last_failure_time == clock.now()
         assert tracker.last_success_time == clock.now() - timedelta(hours=1)
 
-    def test_a_clock_that_breaks_costs_nothing(self, clock: SteppedClock, mocker: MockerFixture) -> None:
+    def test_a_clock_that_breaks_costs_nothing(self, clock: FakeClock, mocker: MockerFixture) -> None:
         """When the clock raises, calls end as they would have and are recorded, with the machine's time."""
         tracker = FailureTracker(clock=clock)
         mocker.patch.object(clock, "now", side_effect=OSError("no time"))
