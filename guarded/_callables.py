@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
@@ -36,6 +37,19 @@ class GuardedCallable(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic f
     @property
     def __guarded__(self) -> Guard:
         return self._self_guard
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.__wrapped__)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba asks for to compile a call of this into other code, where the guard would be left out."""
+        if not hasattr(self.__wrapped__, "_numba_type_"):
+            raise AttributeError("_numba_type_")
+        raise TypeError(
+            f"{self.__name__} is guarded, and would lose its guard inside compiled code: call it from Python"
+        )
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True

@@ -22,7 +22,9 @@ PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, 
 """Types of results that need no second look."""
 
 
-def _deferral(kind: type) -> Defer | None:
+@functools.lru_cache(maxsize=512)
+def deferral(kind: type) -> Defer | None:
+    """How results of a type stay guarded until they are run; None for a type that is a result by itself."""
     if issubclass(kind, asyncio.Future):
         return _await_future
     if issubclass(kind, Coroutine):
@@ -32,10 +34,6 @@ def _deferral(kind: type) -> Defer | None:
     if issubclass(kind, AsyncGenerator):
         return _take_async_steps
     return _take_steps if issubclass(kind, Generator) else None
-
-
-deferral: Callable[[type], Defer | None] = functools.lru_cache(maxsize=512)(_deferral)
-"""How results of a type stay guarded until they are run; None for a type that is a result by itself."""
 
 
 def _await_coroutine(

@@ -1,13 +1,15 @@
-"""The guards around functions and coroutine functions: the way of a call that succeeds."""
+"""The guards around functions and coroutine functions: the way of a call that succeeds.
+
+They reach what belongs to the process through a module: a guard that is pickled by value takes its globals along.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from guarded import _shared
+from guarded import _enclosing, _shared
 from guarded._course import Course
 from guarded._deferred import PLAIN, deferral
-from guarded._enclosing import enclosing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +35,10 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
             if ended is None:
                 raise
             return guard.handed_over(ended).value
-        if type(result) not in PLAIN and (defer := deferral(type(result))) is not None:
-            return defer(guard, tracker, result, args, kwargs)
+        if type(result) not in PLAIN:
+            defer = deferral(type(result))  # type: ignore[arg-type]  # types are hashable
+            if defer is not None:
+                return defer(guard, tracker, result, args, kwargs)
         if tracker._pulse is pulse and (not tracker._live or key in tracker._calm):
             read_time = tracker._read_time
             tracker._succeeded_at = read_time()
@@ -58,6 +62,7 @@ def guard_coroutine_function(guard: Guard) -> Callable[..., Any]:
         # `enter` and `leave` written out: their calls would cost as much as what they do.
         course = Course()
         course.tracker = tracker
+        enclosing = _enclosing.enclosing
         outer = enclosing.get()
         if outer is not None:
             course.inherit(outer)

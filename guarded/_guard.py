@@ -71,7 +71,7 @@ class Guard:
         since = tracker._sequence
         try:
             result = self.function(*args, **kwargs)
-            defer = deferral(type(result))
+            defer = deferral(type(result))  # type: ignore[arg-type]  # types are hashable
             if defer is None:
                 self.check(result)
         except Exception as error:
