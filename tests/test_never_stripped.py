@@ -26,6 +26,7 @@ import joblib
 import numba
 import pool_strategies
 import pytest
+from kinds import call
 from pool_strategies import EVERY, Strategy, counted, generate
 from pytest_mock import MockerFixture
 
@@ -303,7 +304,7 @@ class TestMocks:
         """create_autospec of something guarded checks arguments as the strategy would, and is async where that is."""
         double = mock.create_autospec(signal)
         with pytest.raises(TypeError):
-            double(1, 2, 3, 4)
+            call(double, 1, 2, 3, 4)
         count = len(inspect.signature(signal).parameters)
         result = double(*range(count))
         assert inspect.iscoroutine(result) == inspect.iscoroutinefunction(signal)
