@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from contextlib import AbstractContextManager
 
+    from guarded._failure import SignalGenerationFailure
     from guarded._tracker import FailureTracker
 
 MODE = "guarded_mode"
@@ -22,6 +23,7 @@ MODE = "guarded_mode"
 
 TITLE = "guarded: failures recorded during the test"
 MOST_FAILURES = 10
+MOST_HALTS = 3
 TRACE_LINES = 8
 
 _known = pytest.StashKey[set[str]]()
@@ -102,19 +104,23 @@ def _mode_of(item: pytest.Item) -> AbstractContextManager[object]:
 
 def _recorded(known: set[str]) -> str:
     """What the trackers that are alive recorded, and which halts are in force; "" if they recorded nothing."""
-    lines: list[str] = []
-    for tracker in living_trackers():
-        failures = [failure for failure in tracker.failure_history if failure.failure_id not in known]
-        if not failures:
-            continue
-        lines += [
-            f"{failure.strategy_name} for {failure.symbol}: {failure.error} [{failure.failure_type}]"
-            for failure in failures[:MOST_FAILURES]
-        ]
-        if len(failures) > MOST_FAILURES:
-            lines.append(f"... and {len(failures) - MOST_FAILURES} more")
-        lines += [f"trading is halted for {halt.scope}: {halt.reason}" for halt in tracker.halts]
-        trace = (failures[-1].stack_trace or "").rstrip().splitlines()
-        if trace:
-            lines += ["the last one:", *trace[-TRACE_LINES:]]
+    told = [(tracker, _new_failures(tracker, known)) for tracker in living_trackers()]
+    failures = [failure for _, new in told for failure in new]
+    if not failures:
+        return ""
+    lines = [
+        f"{failure.strategy_name} for {failure.symbol}: {failure.error} [{failure.failure_type}]"
+        for failure in failures[:MOST_FAILURES]
+    ]
+    if len(failures) > MOST_FAILURES:
+        lines.append(f"... and {len(failures) - MOST_FAILURES} more")
+    halts = [halt for tracker, new in told if new for halt in tracker.halts]
+    lines += [f"trading is halted for {halt.scope}: {halt.reason}" for halt in halts[:MOST_HALTS]]
+    trace = next((failure.stack_trace for failure in reversed(failures) if failure.stack_trace), "")
+    if trace:
+        lines += ["the last one with a trace:", *trace.rstrip().splitlines()[-TRACE_LINES:]]
     return "\n".join(lines)
+
+
+def _new_failures(tracker: FailureTracker, known: set[str]) -> list[SignalGenerationFailure]:
+    return [failure for failure in tracker.failure_history if failure.failure_id not in known]

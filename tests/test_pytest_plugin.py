@@ -180,7 +180,7 @@ class TestReport:
         )
         section = shown.partition(f"- {pytest_plugin.TITLE} -")[2]
         assert "VWAP for AAPL: ZeroDivisionError: division by zero [strategy_error]" in section
-        assert "the last one:\nTraceback (most recent call last):\n" in section
+        assert "the last one with a trace:\nTraceback (most recent call last):\n" in section
         assert "    return 1 / close\nZeroDivisionError: division by zero" in section
         assert "RSI for MSFT: no bars, api_key=*** [unknown_error]" in section
 
