@@ -3,49 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-from collections.abc import Callable, Iterator
 
 import pytest
+from threads import THREADS, together
 
 from guarded import ConsecutiveFailures, FailureTracker, HaltTriggered, guarded_signal
 
-THREADS = 16
 CALLS = 500
 
 
-@pytest.fixture
-def _switching() -> Iterator[None]:
-    """Threads that switch as often as Python can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def together(work: Callable[[int], None]) -> None:
-    """Run `work` in all threads at once, and re-raise what one of them raised."""
-    barrier = threading.Barrier(THREADS)
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            barrier.wait(10)
-            work(number)
-        except BaseException as error:  # noqa: BLE001  # all are shown
-            errors.append(error)
-
-    workers = [threading.Thread(target=run, args=(number,)) for number in range(THREADS)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert not any(worker.is_alive() for worker in workers)
-    assert errors == []
-
-
-@pytest.mark.usefixtures("_switching")
 @pytest.mark.parametrize("_round", range(3))
 def test_sixteen_threads_of_failures(_round: int, caplog: pytest.LogCaptureFixture) -> None:
     """16 threads x 500 failing calls: totals exact, one halt, one callback."""
@@ -73,7 +39,6 @@ def test_sixteen_threads_of_failures(_round: int, caplog: pytest.LogCaptureFixtu
     assert len(callbacks) == len(halts) == len(tracker.halts) == 1
 
 
-@pytest.mark.usefixtures("_switching")
 def test_refusals_are_exact(caplog: pytest.LogCaptureFixture) -> None:
     """16 threads x 500 calls while halted: every one is refused and counted."""
     caplog.set_level(100, "guarded")
@@ -92,7 +57,6 @@ def test_refusals_are_exact(caplog: pytest.LogCaptureFixture) -> None:
     assert tracker.refusals == THREADS * CALLS
 
 
-@pytest.mark.usefixtures("_switching")
 def test_successes_and_failures_of_different_keys(caplog: pytest.LogCaptureFixture) -> None:
     """Each thread fails twice and succeeds once with a key of its own, over and over: none halts, totals are exact."""
     caplog.set_level(100, "guarded")
@@ -114,7 +78,6 @@ def test_successes_and_failures_of_different_keys(caplog: pytest.LogCaptureFixtu
     assert not tracker.halts
 
 
-@pytest.mark.usefixtures("_switching")
 def test_one_trigger_wins() -> None:
     """Of 16 threads that halt by hand at once, one is told that it did, and the callback runs once."""
     callbacks: list[str] = []
