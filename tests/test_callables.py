@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import copy
+import enum
 import functools
 import inspect
 import math
@@ -358,6 +359,76 @@ class TestAbstractMethods:
             strategy()
         override = type("Override", (strategy,), {"generate": lambda *_: 2.0})
         assert override().generate() == 2.0
+
+
+class TestInTheLanguage:
+    """Where else Python has functions."""
+
+    def test_super_across_two_guards(self, tracker: FailureTracker) -> None:
+        """An exception that crosses the guarded methods of a class and of its base is one failure."""
+
+        class Base:
+            @guarded_signal(reraise=True)
+            def generate(self) -> float:
+                return 1 / 0
+
+        class Strategy(Base):
+            @guarded_signal
+            def generate(self) -> float | None:
+                return super().generate()
+
+        assert Strategy().generate() is None
+        assert tracker.strategy_failures == {"Strategy": 1}
+
+    def test_recursion(self, tracker: FailureTracker) -> None:
+        """A guarded function that calls itself fails once, for its innermost call keeps the exception."""
+
+        @guarded_signal
+        def down(depth: int) -> float | None:
+            return down(depth - 1) if depth else 1 / 0
+
+        assert down(5) is None
+        assert tracker.total_failures == 1
+        assert not tracker.halt_triggered
+
+    def test_a_generic_function(self, tracker: FailureTracker) -> None:
+        """A guard around functools.singledispatch keeps `register`, and guards what is registered."""
+
+        @guarded_signal
+        @functools.singledispatch
+        def close_of(bar: object) -> float:
+            raise TypeError(bar)
+
+        generic: Any = close_of
+        generic.register(dict, lambda bar: bar["close"])
+        assert (generic({"close": 1.0}), generic({}), generic([])) == (1.0, None, None)
+        assert tracker.total_failures == 2
+
+    def test_members_of_an_enumeration(self, tracker: FailureTracker) -> None:
+        """A guarded method of an enumeration is that of its members, under the member's name."""
+
+        class Side(enum.Enum):
+            LONG = 1
+            FLAT = 0
+
+            @guarded_signal
+            def size(self, symbol: str) -> float:
+                return 1 / float(self.value)
+
+        assert (Side.LONG.size("AAPL"), Side.FLAT.size("AAPL")) == (1.0, None)
+        assert tracker.strategy_failures == {"FLAT": 1}
+
+    def test_a_cache_around_a_guard(self, tracker: FailureTracker) -> None:
+        """A cache around a guard keeps its None, a guard around a cache does not: the order is the author's choice."""
+        closes = {"AAPL": 0.0}
+
+        def generate(symbol: str) -> float:
+            return 1 / closes[symbol]
+
+        caching, guarding = functools.cache(guarded_signal(generate)), guarded_signal(functools.cache(generate))
+        assert (caching("AAPL"), guarding("AAPL")) == (None, None)
+        closes["AAPL"] = 2.0
+        assert (caching("AAPL"), guarding("AAPL")) == (None, 0.5)
 
 
 def test_the_proxy_tells_that_it_is_guarded() -> None:

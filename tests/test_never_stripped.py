@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import copy
+import dataclasses
 import functools
 import inspect
 import multiprocessing
@@ -382,12 +383,13 @@ class Quotes:
 
 
 class TestSlots:
-    """attrs makes a class with slots anew, and mends what `super()` looks at, where it finds it."""
+    """A class with slots is made anew; attrs mends what `super()` looks at, where it finds it."""
 
-    def test_a_guard_in_an_attrs_class(self, tracker: FailureTracker) -> None:
+    @pytest.mark.parametrize("define", [attrs.define, dataclasses.dataclass(slots=True)], ids=["attrs", "dataclass"])
+    def test_a_guard_in_a_class_with_slots(self, define: Any, tracker: FailureTracker) -> None:
         """A guarded method of a class with slots works; with arguments so does its super()."""
 
-        @attrs.define
+        @define
         class Strategy(Quotes):
             scale: float = 2.0
 
