@@ -60,6 +60,23 @@ def mark_counted(
     mark.counts[weakref.ref(tracker)] = _Count(failure, sequence, threading.get_ident())
 
 
+def forget(error: BaseException, tracker: FailureTracker) -> None:
+    """Take the mark of an exception, and of what it holds, off again: it is kept back, and crosses no other call.
+
+    Who meets that object again, as strategies do that raise one object again and again, has been failed by it anew.
+    """
+    for leaf in _leaves(error):
+        for link in _causes(leaf):
+            unmark(link, tracker)
+
+
+def unmark(error: BaseException, tracker: FailureTracker) -> None:
+    """Take the mark of an exception itself off again."""
+    mark = _mark_of(error)
+    if mark is not None:
+        mark.counts.pop(weakref.ref(tracker), None)
+
+
 def counted_as(
     error: BaseException, tracker: FailureTracker, since: int, *, own_course: bool
 ) -> SignalGenerationFailure | None:

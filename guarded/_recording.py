@@ -109,6 +109,8 @@ def _judged(tracker: FailureTracker, since: int, error: Exception, call: Call, *
     if tracker._sequence != since:  # else nothing was counted since the call began
         known = _counted.counted_as(error, tracker, since, own_course=call.course_failed(tracker, since))
         if known is not None:
+            if not raises:
+                _counted.forget(error, tracker)
             return Settled(raises, known)
     rejected = judged.failure_type is FailureType.UNKNOWN_ERROR and issubclass(type(error), SignalRejected)
     strategy, symbol = call.names(None)

@@ -227,8 +227,11 @@ class FailureTracker:
         scopes = self._ledger.scopes(strategy, symbol if counted_for is None else counted_for)
         entry = _FailureEntry(self._ledger, failure, scopes, now, self.history_size)
         self._store.update(entry.touched, entry)
-        if isinstance(error, BaseException) and (goes_on or isinstance(error, RecursionError)):  # which may go on yet
-            _counted.mark_counted(error, self, sequence, failure)
+        if isinstance(error, BaseException):
+            if goes_on or isinstance(error, RecursionError):  # which may go on yet
+                _counted.mark_counted(error, self, sequence, failure)
+            else:
+                _counted.unmark(error, self)
         return failure, self._after(failure, entry, error if isinstance(error, BaseException) else None)
 
     def _after(

@@ -331,3 +331,31 @@ def test_the_mark_does_not_travel(tracker: FailureTracker) -> None:
 
     again()
     assert tracker.total_failures == 2
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_object_that_was_kept_back_fails_anew(again: bool, tracker: FailureTracker) -> None:
+    """An exception that was counted within a call, and kept back, counts again when the call raises it itself."""
+    error = ValueError("one object")
+
+    @guarded_signal(strategy="inner", symbol="x", reraise=True)
+    def inner() -> None:
+        raise error
+
+    @guarded_signal(strategy="keeper", symbol="x")
+    def keeper() -> None:
+        inner()
+
+    @guarded_signal(strategy="other", symbol="x")
+    def other() -> None:
+        raise error
+
+    @guarded_signal(strategy="outer", symbol="x")
+    def outer() -> None:
+        keeper()
+        if again:
+            other()
+        raise error
+
+    outer()
+    assert tracker.strategy_failures == {"inner": 1, "outer": 1} | ({"other": 1} if again else {})

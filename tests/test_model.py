@@ -214,6 +214,11 @@ class Raised(Exception):
     def last_counted(self) -> int:
         return max(self.counted, self.cause.last_counted() if self.cause else 0)
 
+    def forget(self) -> None:
+        self.counted = 0
+        if self.cause is not None:
+            self.cause.forget()
+
 
 @dataclass
 class Paper:
@@ -241,9 +246,10 @@ class Paper:
         except Raised as error:
             if "TradingHalted" not in error.names() and error.last_counted() <= since:
                 self.fail(node.key, error.name)
-                error.counted = len(self.failures) if node.reraise else 0
+                error.counted = len(self.failures)
             if node.reraise:
                 raise
+            error.forget()
             return None
         if len(self.failures) == since:
             self.succeed(node.key)
