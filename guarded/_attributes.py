@@ -6,8 +6,7 @@ import errno
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guarded._errors import InvalidConfiguration
 from guarded._faults import report
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """Equal to one of some numbers, or to one of some other values."""
 
     numbers: frozenset[float]
@@ -46,8 +44,7 @@ class OneOf:
         return f"is {shown[0]}" if len(shown) == 1 else f"is one of {', '.join(shown)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(NamedTuple):
     """A number from `low` to `high`, both included."""
 
     low: float
@@ -62,8 +59,7 @@ class Between:
         return f"is from {self.low} to {self.high}"
 
 
-@dataclass(frozen=True, slots=True)
-class InRange:
+class InRange(NamedTuple):
     """A number that a `range` holds."""
 
     numbers: range
@@ -76,8 +72,7 @@ class InRange:
         return f"is in {self.numbers}"
 
 
-@dataclass(frozen=True, slots=True)
-class Satisfies:
+class Satisfies(NamedTuple):
     """Whatever a function of the user's accepts."""
 
     predicate: Callable[[Any], object]
@@ -140,8 +135,7 @@ def _number(value: Any) -> float | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class AttributeTest:
+class AttributeTest(NamedTuple):
     """That something which an exception carries is as expected."""
 
     path: tuple[str, ...]

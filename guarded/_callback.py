@@ -29,7 +29,7 @@ WAITS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _scheduled: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Attempt:
     """The state of the callback in one episode."""
 
@@ -140,7 +140,7 @@ class HaltCallback:
         self._tell([HaltCallbackFailed(attempt.halt, error)])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Unfinished:
     """A call of an asynchronous callback that is still to be awaited: by `wait` in async code, else by `finish`."""
 

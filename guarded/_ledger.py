@@ -12,7 +12,6 @@ Whether a success counts at all (its own course may have recorded a failure) is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from guarded._policies import ConsecutiveFailures, FailureRate, Policy
@@ -111,8 +110,7 @@ class Recovered(NamedTuple):
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class StreakSeries:
+class StreakSeries(NamedTuple):
     """One streak for each scope of a kind, and the policies that look at it."""
 
     name: str
@@ -155,8 +153,7 @@ class StreakSeries:
         return [_tripped(policy, streak, scope) for policy in self.policies if streak.failures >= policy.threshold]
 
 
-@dataclass(frozen=True, slots=True)
-class WindowSeries:
+class WindowSeries(NamedTuple):
     """One window of calls for each scope of a kind, and the policies that look at it."""
 
     name: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guarded._attributes import checked_tests
 from guarded._classnames import checked_targets
@@ -26,8 +25,7 @@ class Action(StrEnum):
     PROPAGATE = "propagate"
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """What a rule looks at beside the class; all of it has to hold.
 
     Args:
@@ -65,8 +63,7 @@ class Conditions:
         return " and".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One rule.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -32,25 +33,30 @@ _QUOTED = (
 _BARE = rf"(?!{_CALLED}\\*+[\"'])([^\s\"'&,;(){{}}\[\]<>][^\s\"'&,;)}}\]>]*+)"
 
 # One group each takes part in a match, and holds the secret. Possessive quantifiers keep the search linear.
-_IN_SOURCE = re.compile(rf"(?:{_NAME}|authorization){_ASSIGNED}(?:{_QUOTED})", re.DOTALL)
-_LITERAL = re.compile(r"""\"(?:[^"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+'""")
-_IN_TEXT = re.compile(
+_IN_SOURCE = rf"(?:{_NAME}|authorization){_ASSIGNED}(?:{_QUOTED})"
+_LITERAL = r"""\"(?:[^"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+'"""
+_IN_TEXT = (
     rf"{_NAME}{_ASSIGNED}(?:{_QUOTED}|{_BARE})"
     rf"|(?<![a-z])sign{_ASSIGNED}\\*+[\"']?([\w+/=%-]{{16,}}+)"  # not the sign of a position
     r"|authorization\\*+[\"']?[ \t]*+[=:][ \t]*+(?:b(?=[\"']))?\\*+[\"']?([^\s\"',;\\]++(?:[ \t]++[^\s\"',;\\]++)?+)"
     r"|bearer[ \t]++([\w.~+/=-]{16,}+)"
-    r"|://[^\s/:@\"']*+:([^\s/\"']+)@",
-    re.DOTALL,
+    r"|://[^\s/:@\"']*+:([^\s/\"']+)@"
 )
 _HINTS = ("sign", "key", "token", "secret", "pass", "pwd", "auth", "bearer", "://")
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
-_SECRET_NAME = re.compile(rf"(?:{_NAME}|authorization|[_-]sign)\Z")
+_SECRET_NAME = rf"(?:{_NAME}|authorization|[_-]sign)\Z"
 
 _custom: tuple[re.Pattern[str], ...] = ()
 
 # A text that was cut may end in half a secret, which no pattern finds; as much as this is dropped after masking.
 _CUT_MARGIN = 500
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern, ready when it is first needed: that takes a millisecond, which an import need not wait for."""
+    return re.compile(pattern, re.DOTALL)
 
 
 def mask(text: str) -> str:
@@ -67,17 +73,17 @@ def mask(text: str) -> str:
     Returns:
         The text without secrets; the same text if there are none.
     """
-    return _masked(text, _IN_TEXT)
+    return _masked(text, _compiled(_IN_TEXT))
 
 
 def mask_source(line: str) -> str:
     """Replace the secrets that a line of source code holds in literals by `***`; names and calls are left alone."""
-    return _LITERAL.sub(lambda literal: mask(literal.group()), _masked(line, _IN_SOURCE))
+    return _compiled(_LITERAL).sub(lambda literal: mask(literal.group()), _masked(line, _compiled(_IN_SOURCE)))
 
 
 def is_secret_name(key: str) -> bool:
     """Whether what stands under this key of a mapping is a secret: `apiKey`, `client_secret`, `OK-ACCESS-SIGN`."""
-    return _SECRET_NAME.search(key.lower()) is not None
+    return _compiled(_SECRET_NAME).search(key.lower()) is not None
 
 
 def set_secret_patterns(*patterns: str) -> Restore[tuple[re.Pattern[str], ...]]:

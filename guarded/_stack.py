@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import linecache
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,8 +69,7 @@ class CapturedException(NamedTuple):
     members_left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CapturedStack:
+class CapturedStack(NamedTuple):
     """An exception with its causes, contexts, notes and group members.
 
     Attributes:

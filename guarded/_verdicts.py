@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from guarded._classnames import mro, unsettled
@@ -56,8 +56,7 @@ class _Finding(NamedTuple):
     says: Explanation
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """What can be known from a class alone."""
 
     steering: tuple[_Candidate, ...]  # in the order in which they are asked; empty where none ignores or propagates
