@@ -6,6 +6,7 @@ import errno
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guarded._errors import InvalidConfiguration
@@ -13,6 +14,8 @@ from guarded._faults import report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from guarded._evidence import Evidence
 
 
 class OneOf(NamedTuple):
@@ -72,6 +75,19 @@ class InRange(NamedTuple):
         return f"is in {self.numbers}"
 
 
+class StartsWith(NamedTuple):
+    """A text that begins in one of some ways."""
+
+    beginnings: tuple[str, ...]
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is such a text."""
+        return isinstance(value, str) and value.startswith(self.beginnings)
+
+    def __str__(self) -> str:
+        return f"starts with {' or '.join(map(repr, self.beginnings))}"
+
+
 class Satisfies(NamedTuple):
     """Whatever a function of the user's accepts."""
 
@@ -89,7 +105,7 @@ class Satisfies(NamedTuple):
         return f"satisfies {getattr(self.predicate, '__qualname__', type(self.predicate).__qualname__)}"
 
 
-Expectation = OneOf | Between | InRange | Satisfies
+Expectation = OneOf | Between | InRange | StartsWith | Satisfies
 
 
 def _equal(value: Any, expected: object) -> bool:
@@ -135,38 +151,107 @@ def _number(value: Any) -> float | None:
         return None
 
 
-class AttributeTest(NamedTuple):
-    """That something which an exception carries is as expected."""
+class Step(NamedTuple):
+    """One step of an attribute path."""
 
-    path: tuple[str, ...]
-    expectation: Expectation
-
-    def holds(self, error: BaseException) -> bool:
-        """Whether the path leads somewhere and what is there is as expected; whatever raises on the way means no."""
-        try:
-            return self.expectation.accepts(_reach(error, self.path))
-        except Exception:  # noqa: BLE001  # attributes and comparisons may raise anything
-            return False
-
-    def __str__(self) -> str:
-        return f"{'.'.join(self.path)} {self.expectation}"
+    name: str
+    is_call: bool
 
 
-def _reach(value: Any, path: tuple[str, ...]) -> Any:
-    for part in path:
-        value = _member(value, part[:-2])() if part.endswith("()") else _member(value, part)
+Path = tuple[Step, ...]
+
+_CONTAINERS = (Mapping, Sequence)
+_MISSING = object()
+
+
+class Paths:
+    """Where in an exception something may be found; the same for the same text, so that one can be told by identity.
+
+    Args:
+        text: Attribute paths such as `"response.status_code"`, with `|` between them.
+    """
+
+    __slots__ = ("branches", "names", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        branches: dict[Step, list[Path]] = {}
+        for path in text.split("|"):
+            first, *rest = (Step(part.removesuffix("()"), part.endswith("()")) for part in path.strip().split("."))
+            branches.setdefault(first, []).append(tuple(rest))
+        self.branches = tuple((first, tuple(rests)) for first, rests in branches.items())
+        self.names = frozenset(first.name for first in branches)  # of the exception's attributes
+
+    def reached_from(self, error: BaseException) -> tuple[Any, ...]:
+        """What they lead to; those that lead nowhere, or raise on the way, are left out."""
+        found: list[Any] = []
+        for first, rests in self.branches:
+            if first.is_call and isinstance(getattr(type(error), first.name, None), property):
+                continue  # no method: to read it might warn of a name that is going out of use
+            try:
+                holder: Any = getattr(error, first.name, _MISSING)
+                if holder is not _MISSING and first.is_call:
+                    holder = holder()
+            except Exception:  # noqa: BLE001, S112  # attributes and calls may raise anything
+                continue
+            if holder is not _MISSING:
+                found.extend([holder if not rest else _reached(holder, rest) for rest in rests])
+        return tuple([value for value in found if value is not _MISSING])
+
+    def __reduce__(self) -> tuple[Callable[[str], Paths], tuple[str]]:
+        return paths, (self.text,)
+
+
+def _reached(value: Any, path: Path) -> Any:
+    try:
+        for step in path:
+            if value is None or value is _MISSING:
+                return _MISSING
+            value = _step(value, step)
+    except Exception:  # noqa: BLE001  # attributes and calls may raise anything
+        return _MISSING
     return value
 
 
-def _member(holder: Any, name: str) -> Any:
-    """A mapping's item, a sequence's item by number, or an attribute."""
+def _step(holder: Any, step: Step) -> Any:
+    """A mapping's item, a sequence's item by number, or an attribute; called where that is asked for."""
+    value: Any = _item(holder, step.name) if isinstance(holder, _CONTAINERS) else _MISSING
+    if value is _MISSING:
+        value = getattr(holder, step.name, _MISSING)
+    return value() if step.is_call and value is not _MISSING else value
+
+
+def _item(holder: Mapping[Any, Any] | Sequence[Any], name: str) -> Any:
     if isinstance(holder, Mapping):
-        for key in (name, int(name)) if name.isdecimal() else (name,):
-            if key in holder:
-                return holder[key]
-    elif name.isdecimal() and isinstance(holder, Sequence):
-        return holder[int(name)]
-    return getattr(holder, name)
+        keys = (name, int(name)) if name.isdecimal() else (name,)
+        return next((holder[key] for key in keys if key in holder), _MISSING)
+    return holder[int(name)] if name.isdecimal() else _MISSING
+
+
+@cache
+def paths(text: str) -> Paths:
+    """The paths that a text stands for."""
+    return Paths(text)
+
+
+class AttributeTest(NamedTuple):
+    """That something which an exception carries is as expected."""
+
+    paths: Paths  # one of them that leads to what is expected is enough
+    expectation: Expectation
+
+    def holds(self, evidence: Evidence) -> bool:
+        """Whether a path leads to what is expected; whatever raises on the way means no."""
+        return any(map(self._accepts, evidence.values(self.paths)))
+
+    def _accepts(self, value: Any) -> bool:
+        try:
+            return self.expectation.accepts(value)
+        except Exception:  # noqa: BLE001  # comparisons may raise anything
+            return False
+
+    def __str__(self) -> str:
+        return f"{self.paths.text} {self.expectation}"
 
 
 def checked_tests(when: object, where: str) -> tuple[AttributeTest, ...]:
@@ -187,16 +272,18 @@ def checked_tests(when: object, where: str) -> tuple[AttributeTest, ...]:
             " such as {'response.status_code': [401, 403]}"
         )
     return tuple(
-        AttributeTest(_checked_path(path, where), _expectation(path, value, where)) for path, value in when.items()
+        AttributeTest(_checked_paths(given, where), _expectation(given, value, where)) for given, value in when.items()
     )
 
 
-def _checked_path(path: object, where: str) -> tuple[str, ...]:
-    if isinstance(path, str) and all(part.removesuffix("()").strip() for part in path.split(".")):
-        return tuple(path.split("."))
+def _checked_paths(given: object, where: str) -> Paths:
+    if isinstance(given, str):
+        found = paths(given)
+        if all(part.removesuffix("()").strip() for path in given.split("|") for part in path.split(".")):
+            return found
     raise InvalidConfiguration(
-        f"{where}: when: {path!r} is no attribute path;"
-        " expected one such as 'response.status_code', 'args.0' or 'code()'"
+        f"{where}: when: {given!r} is no attribute path;"
+        " expected one such as 'response.status_code', 'args.0' or 'code()', or several with | between them"
     )
 
 
@@ -204,7 +291,7 @@ def _expectation(path: str, value: Any, where: str) -> Expectation:
     if isinstance(value, range):
         return InRange(value)
     if isinstance(value, Mapping):
-        return _between(path, value, where)
+        return _starts_with(path, value, where) if "starts" in value else _between(path, value, where)
     if isinstance(value, list | tuple | set | frozenset):
         return OneOf.of(_named_errno(path, item, where) for item in value)
     if callable(value) and not isinstance(value, type):
@@ -216,9 +303,19 @@ def _between(path: str, limits: Mapping[str, Any], where: str) -> Between:
     unusable = not limits or set(limits) - {"min", "max"}
     if unusable or not all(isinstance(limit, int | float) for limit in limits.values()):
         raise InvalidConfiguration(
-            f"{where}: when: {path}={dict(limits)!r}: expected a value, a list of values, or {{min = 500, max = 599}}"
+            f"{where}: when: {path}={dict(limits)!r}: expected a value, a list of values, {{min = 500, max = 599}}"
+            " or {starts = ['08']}"
         )
     return Between(limits.get("min", float("-inf")), limits.get("max", float("inf")))
+
+
+def _starts_with(path: str, given: Mapping[str, Any], where: str) -> StartsWith:
+    beginnings = given["starts"] if isinstance(given["starts"], list | tuple) else [given["starts"]]
+    if len(given) > 1 or not beginnings or not all(isinstance(text, str) and text for text in beginnings):
+        raise InvalidConfiguration(
+            f"{where}: when: {path}={dict(given)!r}: expected one or several texts, as in {{starts = ['08', '57P']}}"
+        )
+    return StartsWith(tuple(beginnings))
 
 
 def _named_errno(path: str, value: object, where: str) -> object:

@@ -1,15 +1,20 @@
-"""What an exception shows beside its class and attributes: its text, and where it was raised."""
+"""What an exception shows beside its class: its text, what it carries, where it was raised and through which calls."""
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from guarded._origin import origin_of
 
 if TYPE_CHECKING:
-    from types import EllipsisType, FrameType, TracebackType
+    from collections.abc import Iterable
 
-# Read through the slot, because an exception may override `__getattribute__`.
+    from guarded._attributes import Paths
+    from guarded._origin import Origin
+
+# Read through the slots, because an exception may override `__getattribute__`.
+_dict = BaseException.__dict__["__dict__"].__get__
 _traceback = BaseException.__dict__["__traceback__"].__get__
 
 _LONGEST_TEXT = 10_000
@@ -17,56 +22,41 @@ _MOST_FRAMES = 64
 
 
 class Evidence:
-    """One exception under examination; what is costly to read is read once, and only if a rule asks for it."""
+    """One exception under examination; what is costly to read is read only if a rule asks for it."""
 
-    __slots__ = ("_origin", "_text", "error")
+    __slots__ = ("_values", "error")
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
-        self._text: str | EllipsisType | None = ...
-        self._origin: list[str] | None = None
+        self._values: dict[Paths, tuple[Any, ...]] = {}
 
     def text(self) -> str | None:
-        """The first 10,000 characters of `str(error)`; None where that raises."""
-        if self._text is ...:
-            self._text = _text(self.error)
-        return self._text
+        """The first 10,000 characters of `str(error)` in lower case; None where that raises."""
+        try:
+            return str(self.error)[:_LONGEST_TEXT].lower()
+        except Exception:  # noqa: BLE001  # a hostile __str__ may raise anything
+            return None
 
-    def is_from(self, prefixes: tuple[str, ...]) -> bool:
-        """Whether it was raised in one of some modules or packages, each given with a dot after it.
+    def names(self) -> Iterable[str]:
+        """The attributes that the exception itself carries, apart from what its class has."""
+        return _dict(self.error)  # type: ignore[no-any-return]  # every __dict__ maps names
 
-        It was raised in the innermost frame, and in the frames outwards from there through the standard library, up
-        to and with the first that is not of it. A `KeyError` out of `configparser` was raised there, an error that
-        pandas got out of `json` in both of these, and one of a strategy under `asyncio.run` in the strategy alone.
-        Frames without a module name are left out.
-        """
-        if self._origin is None:
-            self._origin = _origin(self.error)
-        return any(module.startswith(prefixes) for module in self._origin)
+    def values(self, paths: Paths) -> tuple[Any, ...]:
+        """What the paths lead to; those that lead nowhere, or raise, are left out."""
+        found = self._values.get(paths)
+        if found is None:
+            found = self._values[paths] = paths.reached_from(self.error)
+        return found
 
+    def calls(self) -> set[str]:
+        """The names of the functions on the way to where it was raised, in lower case; the innermost 64 of them."""
+        names: deque[str] = deque(maxlen=_MOST_FRAMES)
+        traceback = _traceback(self.error)
+        while traceback is not None:
+            names.append(traceback.tb_frame.f_code.co_name)
+            traceback = traceback.tb_next
+        return {name.lower() for name in names}
 
-def _text(error: BaseException) -> str | None:
-    try:
-        return str(error)[:_LONGEST_TEXT]
-    except Exception:  # noqa: BLE001  # a hostile __str__ may raise anything
-        return None
-
-
-def _origin(error: BaseException) -> list[str]:
-    """The modules in which it was raised, each with a dot after it, the innermost first."""
-    modules: list[str] = []
-    for frame in reversed(_innermost_frames(_traceback(error))):
-        name = dict.get(frame.f_globals, "__name__")
-        if isinstance(name, str):
-            modules.append(f"{name}.")
-            if name.partition(".")[0] not in sys.stdlib_module_names:
-                break
-    return modules
-
-
-def _innermost_frames(traceback: TracebackType | None) -> deque[FrameType]:
-    frames: deque[FrameType] = deque(maxlen=_MOST_FRAMES)
-    while traceback is not None:
-        frames.append(traceback.tb_frame)
-        traceback = traceback.tb_next
-    return frames
+    def origin(self) -> Origin:
+        """Where it was raised."""
+        return origin_of(_traceback(self.error))

@@ -5,24 +5,32 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guarded._attributes import checked_tests
 from guarded._classnames import checked_targets, near_miss
 from guarded._errors import InvalidConfiguration
 from guarded._failure import checked_type
-from guarded._matching import Action, Rule, checked_conditions
+from guarded._libraries import LIBRARIES
+from guarded._matching import Action, Conditions, Rule, check_patterns, checked_modules, checked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import CodeType
 
     from guarded._failure import FailureType
 
-BUILT_IN = ("builtin",)
+GENERAL, STANDARD = "general", "builtin"  # the packs for what is of no listed library
+BUILT_IN = (STANDARD, GENERAL, *LIBRARIES)
 
 _FOLDER = Path(__file__).parent / "packs"
-_PACK_KEYS = ("pack", "about", "source", "rule")
-_RULE_KEYS = ("exception", "type", "action", "wrapper", "message", "when", "raised_in", "why")
+_PACK_KEYS = ("pack", "about", "versions", "source", "rule")
+_RULE_KEYS = (
+    "exception", "type", "otherwise", "wrapper", "action",
+    "message", "when", "raised_in", "called", "named", "name", "why",
+)  # fmt: skip
 
 
 def checked_names(names: object) -> tuple[str, ...]:
@@ -31,14 +39,13 @@ def checked_names(names: object) -> tuple[str, ...]:
     Raises:
         InvalidConfiguration: One of them is none, or they are not a sequence.
     """
-    known = sorted(path.stem for path in _FOLDER.glob("*.toml"))
     if isinstance(names, str) or not isinstance(names, tuple | list):
         raise InvalidConfiguration(f"FailureRules(packs={names!r}): expected a tuple of names, such as ('builtin',)")
     for name in names:
-        if name not in known:
+        if name not in BUILT_IN:
             raise InvalidConfiguration(
-                f"FailureRules(packs): there is no built-in pack {name!r}{near_miss(name, known)};"
-                f" expected names among {', '.join(known)}; a pack of your own is read by .load(path)"
+                f"FailureRules(packs): there is no built-in pack {name!r}{near_miss(name, BUILT_IN)};"
+                f" expected names among {', '.join(BUILT_IN)}; a pack of your own is read by .load(path)"
             )
     return tuple(names)
 
@@ -46,7 +53,28 @@ def checked_names(names: object) -> tuple[str, ...]:
 @cache
 def built_in(name: str) -> tuple[Rule, ...]:
     """The rules of a built-in pack, read once per process."""
-    return read(_FOLDER / f"{name}.toml")
+    return _rules(parsed(name), name)
+
+
+def parsed(name: str) -> Mapping[str, Any]:
+    """What a built-in pack holds."""
+    namespace: dict[str, Any] = {}
+    code: Any = _PackLoader(name, str(_FOLDER / f"{name}.toml")).get_code(name)
+    exec(code, namespace)  # noqa: S102  # a literal of ours
+    return namespace["pack"]  # type: ignore[no-any-return]  # a TOML file is a table
+
+
+class _PackLoader(SourceFileLoader):
+    """Reads TOML as Python reads modules: parsed once, and kept in `__pycache__` where that can be written.
+
+    Parsing all that a first failure needs would take ten times as long.
+    """
+
+    def source_to_code(self, data: Any, path: Any, **_: Any) -> CodeType:  # type: ignore[override]  # fewer overloads
+        """The code that makes what the file holds."""
+        import tomllib  # noqa: PLC0415  # needed once per machine
+
+        return compile(f"pack = {tomllib.loads(bytes(data).decode())!r}", f"<{path}>", "exec")
 
 
 def read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -60,10 +88,15 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Rule, ...]
             file, and the line, the key or the rule.
     """
     if isinstance(source, Mapping):
-        return _rules(source, "pack given as a mapping")
-    if not isinstance(source, str | os.PathLike):
+        pack, where = source, "pack given as a mapping"
+    elif isinstance(source, str | os.PathLike):
+        pack, where = _parsed(Path(source)), str(source)
+    else:
         raise InvalidConfiguration(f"load({source!r}): expected the path of a TOML file, or a mapping of that form")
-    return _rules(_parsed(Path(source)), str(source))
+    rules = _rules(pack, where)
+    for number, rule in enumerate(rules, start=1):
+        check_patterns(rule.conditions, f"{where}, rule {number}")
+    return rules
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -95,27 +128,39 @@ def _rules(pack: Mapping[str, Any], where: str) -> tuple[Rule, ...]:
 def _rule(entry: Mapping[str, Any], pack: str, where: str) -> Rule:
     _check_keys(entry, _RULE_KEYS, where)
     wrapper = _typed(entry, "wrapper", bool, default=False, where=where)
-    action = _action(entry, wrapper, where)
     return Rule(
         targets=checked_targets(entry.get("exception", ()), f"{where}, key 'exception'"),
-        conditions=checked_conditions(entry.get("message"), entry.get("when"), entry.get("raised_in"), where),
-        action=action,
+        conditions=_conditions(entry, where),
+        action=_action(entry, wrapper, where),
         failure_type=_type(entry, where),
-        wrapper=wrapper,
+        wrapper=wrapper or "otherwise" in entry,
         why=_typed(entry, "why", str, default="", where=where),
         pack=pack,
+        otherwise="otherwise" in entry,
+        name=_typed(entry, "name", str, default=None, where=where),
     )
 
 
+def _conditions(entry: Mapping[str, Any], where: str) -> Conditions:
+    message, called, named = (checked_text(key, entry.get(key), where) for key in ("message", "called", "named"))
+    tests = checked_tests(entry.get("when"), where)
+    return Conditions(message, tests, checked_modules(entry.get("raised_in"), where), called, named)
+
+
 def _type(entry: Mapping[str, Any], where: str) -> FailureType | None:
-    return checked_type(entry["type"], f"{where}, key 'type'") if "type" in entry else None
+    if "type" in entry and "otherwise" in entry:
+        raise InvalidConfiguration(f"{where}: type and otherwise do not go together; give the one or the other")
+    key = "otherwise" if "otherwise" in entry else "type"
+    return checked_type(entry[key], f"{where}, key {key!r}") if key in entry else None
 
 
 def _action(entry: Mapping[str, Any], wrapper: bool, where: str) -> Action:
-    says = [key for key in ("type", "wrapper") if key in entry]
+    says = [key for key in ("type", "otherwise", "wrapper") if key in entry]
     if "action" not in entry:
-        if not wrapper and "type" not in entry:
-            raise InvalidConfiguration(f"{where}: it decides nothing; give a type, wrapper = true, or an action")
+        if not wrapper and says in ([], ["wrapper"]):
+            raise InvalidConfiguration(
+                f"{where}: it decides nothing; give a type, an otherwise, wrapper = true, or an action"
+            )
         return Action.COUNT
     if says:
         raise InvalidConfiguration(f"{where}: an action goes with no {says[0]!r}; give the one or the other")
@@ -126,7 +171,7 @@ def _action(entry: Mapping[str, Any], wrapper: bool, where: str) -> Action:
 
 def _typed(entry: Mapping[str, Any], key: str, kind: type, *, default: Any, where: str) -> Any:
     value = entry.get(key, default)
-    if not isinstance(value, kind):
+    if key in entry and not isinstance(value, kind):
         raise InvalidConfiguration(f"{where}: {key}={value!r}: expected a {kind.__name__}")
     return value
 

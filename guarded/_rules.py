@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guarded._attributes import checked_function
@@ -11,7 +12,7 @@ from guarded._failure import FailureType, checked_type
 from guarded._faults import report
 from guarded._locks import ForkSafeLock
 from guarded._matching import Action, Rule, checked_conditions, checked_rule
-from guarded._packs import BUILT_IN, built_in, checked_names, read
+from guarded._packs import BUILT_IN, checked_names, read
 from guarded._secrets import type_name
 from guarded._verdicts import Table
 
@@ -33,7 +34,9 @@ _lock = ForkSafeLock()
 class FailureRules:
     """Which `FailureType` an exception is, and which exceptions are ignored or go through a guard.
 
-    A new set starts with the built-in packs. What is declared here comes before what packs say:
+    A new set starts with the built-in packs: one for each of some seventy libraries, which is read when an exception
+    first comes from that library; one of general rules for what libraries have in common; and one for Python's own
+    exceptions. What is declared here comes before what packs say:
 
         rules = FailureRules()
         rules.map("ccxt.InsufficientFunds", FailureType.EXECUTION_ERROR)
@@ -46,15 +49,17 @@ class FailureRules:
 
     1. your own (`map`, `ignore`, `propagate`, `load`) before the packs';
     2. the nearer class in the exception's MRO before the farther: a rule for `ConnectionError` before one for
-       `OSError`, with or without conditions;
+       `OSError`, with or without conditions. The general rules come between those for the classes of libraries and
+       those for Python's own, whichever of these they name, and rules with `otherwise` right after them;
     3. for one class, the rule with more conditions before the one with fewer;
     4. the later-declared before the earlier.
 
-    **Wrappers.** An exception that no rule matches, or whose rule is marked `wrapper = true` in a pack, is worth what
-    it wraps: the members of a group, its `__cause__`, or, where nothing is said of the exception itself, its
-    `__context__`. Of several members the type that mends itself least stands: configuration, strategy, execution,
-    data, connection, unknown; a rule for all of `Exception` comes after the members. `ignore` and `propagate` look at
-    the raised exception alone; a group is ignored if all its leaves are, and goes through if one of them does.
+    **Wrappers.** An exception that no rule matches, or whose rule is marked `wrapper = true` or `otherwise` in a pack,
+    is worth what it wraps: the members of a group, its `__cause__`, or, where nothing or little is said of the
+    exception itself, its `__context__`. Of several members the type that mends itself least stands: configuration,
+    strategy, execution, data, connection, unknown; a rule for all of `Exception` comes after the members. `ignore` and
+    `propagate` look at the raised exception alone; a group is ignored if all its leaves are, and goes through if one of
+    them does.
 
     **Names.** A dotted name matches the class that it stands for in the loaded modules, the class that was defined
     under it, and what derives from either. Nothing is imported for it: `"ccxt.NetworkError"` costs nothing where ccxt
@@ -92,13 +97,15 @@ class FailureRules:
             message: A regular expression that is searched for in the first 10,000 characters of the exception's
                 text, upper and lower case alike.
             when: What attributes have to be, by their path: `"response.status_code"`, `"args.0"` (an item by number
-                or key), `"code()"` (a method without arguments). Expected is a value, a list of values, a `range`,
-                `{"min": 500, "max": 599}`, or a function that accepts or refuses the value. Numbers match their text,
+                or key), `"code()"` (a method without arguments); with a bar between several paths one of them is
+                enough. Expected is a value, a list of values, a `range`, `{"min": 500, "max": 599}`,
+                `{"starts": ["08", "57P"]}`, or a function that accepts or refuses the value. Numbers match their text,
                 members of enums their value or name; an `errno` may be named (`"EADDRINUSE"`). An attribute that
                 cannot be read does not match.
             raised_in: A module or package, or several. The exception was raised in it: in the innermost frame, or in
                 one reached from there outwards through frames of the standard library alone, or in the frame after
-                those.
+                those. `"own code"` is what is neither Python's nor of a package, `"settings code"` a module or
+                package that is called config, settings or the like.
 
         Returns:
             The same rules, for the next call.
@@ -201,10 +208,12 @@ class FailureRules:
             exception = "mybot.errors.StepFailed"
             wrapper = true
 
-        A rule has `exception` and one of `type`, `wrapper` and `action` (`"ignore"` or `"propagate"`); `message`,
-        `when`, `raised_in` and `why` as it likes. `wrapper = true` means that what the exception wraps decides where
-        a rule matches that; together with a `type`, which then stands otherwise, the cause alone is looked at and not
-        the context.
+        A rule has `exception` and one of `type`, `otherwise`, `wrapper` and `action` (`"ignore"` or `"propagate"`);
+        `message`, `when`, `raised_in`, `called`, `named`, `why` and `name` as it likes. `called` is a regular
+        expression for the name of a function on the traceback, `named` one for the words of the class's name.
+        `otherwise` gives the type that stands where neither a general rule nor what the exception wraps says more.
+        `wrapper = true` means that what the exception wraps decides where a rule matches that; together with a
+        `type`, which then stands otherwise, the cause alone is looked at and not the context.
 
         Args:
             source: The file, or a mapping of the same form.
@@ -223,6 +232,11 @@ class FailureRules:
         Raises:
             InvalidConfiguration: It is no exception.
         """
+        table = self._table
+        if table is not None and table.modules == len(modules):
+            kind = table.types.get(type(error))
+            if kind is not None:
+                return kind
         return self.explain(error).failure_type
 
     def explain(self, error: BaseException) -> Explanation:
@@ -245,7 +259,7 @@ class FailureRules:
         """The same as `explain`, quicker and without raising: for guards and trackers, at every failure."""
         try:
             table = self._table
-            if table is None or not table.is_current():
+            if table is None or table.modules != len(modules):
                 table = self._tabulated()
             return table.verdicts.get(type(error)) or table.explain(error)
         except Exception as fault:  # noqa: BLE001  # a metaclass may raise anything
@@ -261,8 +275,9 @@ class FailureRules:
 
     def _tabulated(self) -> Table:
         with _lock:
-            packs = tuple(rule for name in self._packs for rule in built_in(name))
-            self._table = table = Table(self._own, packs, self._classifiers)
+            table = self._table
+            if table is None or not table.is_current():
+                table = self._table = Table(self._own, self._packs, self._classifiers)
             return table
 
     def __getstate__(self) -> tuple[object, ...]:

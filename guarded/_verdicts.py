@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from guarded._classnames import mro, unsettled
+from guarded._classnames import mro
 from guarded._evidence import Evidence
 from guarded._explanation import Explanation
 from guarded._failure import FailureType, checked_type
 from guarded._faults import report
-from guarded._matching import Action, Rule
-from guarded._precedence import Applicable, in_order
+from guarded._matching import Action
+from guarded._plans import Plans, first, steered
 from guarded._secrets import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence, Sized
+    from collections.abc import Callable, Iterator, Sequence
 
-_T = TypeVar("_T")
+    from guarded._matching import Rule
+    from guarded._plans import Plan
 
 # Read through the slots, because an exception may override `__getattribute__`.
 _cause = BaseException.__dict__["__cause__"].__get__
@@ -41,12 +42,12 @@ _NOT_CAUGHT = "guards catch what derives from Exception, and nothing else"
 _NO_RULE = "no rule matches it, nor anything that it wraps"
 
 
-class _Candidate(NamedTuple):
-    """A rule for a class, and what it says of that class where its conditions hold."""
+class _Link(NamedTuple):
+    """One exception of a chain or group, and what is to be asked of it."""
 
-    rule: Rule
-    says: Explanation
-    passes_on: bool  # whether what the exception wraps is asked first
+    error: BaseException
+    evidence: Evidence
+    plan: Plan
 
 
 class _Finding(NamedTuple):
@@ -56,136 +57,131 @@ class _Finding(NamedTuple):
     says: Explanation
 
 
-class _Plan(NamedTuple):
-    """What can be known from a class alone."""
-
-    steering: tuple[_Candidate, ...]  # in the order in which they are asked; empty where none ignores or propagates
-    counting: tuple[_Candidate, ...]  # those that count
-    settled: Explanation | None  # the verdict, where nothing but the class matters
-    is_group: bool
-    is_caught: bool
-
-
 class Table:
-    """The rules as they stand at one moment, and all that was worked out from them.
+    """The rules as they stand at one moment, and the verdicts that were remembered.
 
-    Which class a dotted name stands for may change with an import, and with a name that a loaded module gains. So a
-    table watches the namespaces that matter, and is out of date once one of them has grown or shrunk.
+    Args:
+        own: The user's rules.
+        packs: The names of the built-in packs that may be asked.
+        classifiers: The user's functions.
     """
 
-    __slots__ = ("_classifiers", "_own", "_packs", "_plans", "_watched", "_watched_size", "verdicts")
+    __slots__ = ("_classifiers", "_plans", "modules", "types", "verdicts")
 
     def __init__(
-        self, own: Sequence[Rule], packs: Sequence[Rule], classifiers: Sequence[Callable[[Any], object]]
+        self, own: Sequence[Rule], packs: Sequence[str], classifiers: Sequence[Callable[[Any], object]]
     ) -> None:
         self.verdicts: dict[type, Explanation] = {}
-        self._plans: dict[type, _Plan] = {}
-        self._own = own
-        self._packs = packs
+        self.types: dict[type, FailureType] = {}
+        self._plans = Plans(own, packs)
         self._classifiers = classifiers
-        self._watched = _namespaces_to_watch((*own, *packs))
-        self._watched_size = sum(map(len, self._watched))
+        # How many are loaded where that is all that matters; else a number that does not occur, and one has to ask.
+        self.modules = -1 if self._plans.watch_more else len(sys.modules)
 
     def is_current(self) -> bool:
         """Whether every dotted name still means what it meant."""
-        return sum(map(len, self._watched)) == self._watched_size
+        return self._plans.are_current()
 
     def explain(self, error: BaseException) -> Explanation:
         """The verdict on an exception."""
-        plan = self._plan(type(error))
-        if plan.settled is not None and not self._classifiers:
-            return _remembered(self.verdicts, type(error), plan.settled)
+        kind = type(error)
+        settled = self._plans.for_class(kind).settled
+        if settled is not None and Exception in mro(kind) and not self._classifiers:
+            return self._remembered(kind, settled)
+        link = self._link(error)
+        if Exception not in mro(kind):
+            return replace(self._type_of(link, set()), action=Action.PROPAGATE, reason=_NOT_CAUGHT)
+        if link.plan.settled is not None and not self._classifiers:
+            return link.plan.settled
+        steering, ignored = self._steering(link)
+        verdict = self._type_of(link, ignored)
+        return verdict if steering is None else steered(steering, verdict)
+
+    def _remembered(self, kind: type, verdict: Explanation) -> Explanation:
+        if len(self.verdicts) >= _MOST_CLASSES:
+            self.verdicts.clear()
+            self.types.clear()
+        self.verdicts[kind] = verdict
+        self.types[kind] = verdict.failure_type
+        return verdict
+
+    def _link(self, error: BaseException) -> _Link:
         evidence = Evidence(error)
-        if not plan.is_caught:
-            return replace(self._type_of(evidence, set()), action=Action.PROPAGATE, reason=_NOT_CAUGHT)
-        steering, ignored = self._steering(evidence, plan)
-        verdict = self._type_of(evidence, ignored)
-        return verdict if steering is None else _steered(steering, verdict)
-
-    def _plan(self, kind: type) -> _Plan:
-        return self._plans.get(kind) or _remembered(self._plans, kind, self._planned(kind))
-
-    def _planned(self, kind: type) -> _Plan:
-        """What can be known from a class.
-
-        A rule for all exceptions is no rule for groups: their members are asked first.
-        """
-        is_group = BaseExceptionGroup in mro(kind)
-        rules = in_order(kind, self._own, self._packs)
-        candidates = [_candidate(applicable, kind, is_group) for applicable in rules]
-        counting = tuple(candidate for candidate in candidates if candidate.rule.action is Action.COUNT)
-        steering = tuple(candidate for candidate in candidates if not (is_group and candidate.passes_on))
-        if all(candidate.rule.action is Action.COUNT for candidate in steering):
-            steering = ()
-        is_caught = Exception in mro(kind)
-        settled = _settled(steering, counting) if is_caught and not is_group else None
-        return _Plan(steering, counting, settled, is_group, is_caught)
+        return _Link(error, evidence, self._plans.for_exception(evidence))
 
     # The action: which rule ignores or propagates it, if one does.
 
-    def _steering(self, evidence: Evidence, plan: _Plan) -> tuple[Explanation | None, set[int]]:
+    def _steering(self, link: _Link) -> tuple[Explanation | None, set[int]]:
         """What ignores or propagates the exception, and the ids of the members of a group that are ignored."""
-        first = _first(plan.steering, evidence)
-        if first is not None and first.rule.action is not Action.COUNT:
-            return first.says, set()
-        return self._steering_of_members(evidence.error) if plan.is_group else (None, set())
+        chosen = first(link.plan.steering, link.evidence)
+        if chosen is not None and chosen.rule.action is not Action.COUNT:
+            return chosen.says, set()
+        return self._steering_of_members(link.error) if link.plan.is_group else (None, set())
 
     def _steering_of_members(self, group: BaseException) -> tuple[Explanation | None, set[int]]:
         """A group goes through if one of its leaves does; it is ignored if all of them are."""
         ignored: dict[int, Explanation] = {}
         leaves = list(_leaves(group))
         for leaf in leaves:
-            first = _first(self._plan(type(leaf)).steering, Evidence(leaf))
-            if first is not None and first.rule.action is Action.PROPAGATE:
-                return _of_wrapper(group, first.says), set()
-            if first is not None and first.rule.action is Action.IGNORE:
-                ignored[id(leaf)] = first.says
+            link = self._link(leaf)
+            chosen = first(link.plan.steering, link.evidence)
+            if chosen is not None and chosen.rule.action is Action.PROPAGATE:
+                return _of_wrapper(group, chosen.says), set()
+            if chosen is not None and chosen.rule.action is Action.IGNORE:
+                ignored[id(leaf)] = chosen.says
         if len(ignored) < len(leaves):
             return None, set(ignored)
         return _of_wrapper(group, ignored[id(leaves[0])]), set()
 
     # The type: what the counting rules say of the exception itself, or of what it wraps.
 
-    def _type_of(self, evidence: Evidence, ignored: set[int]) -> Explanation:
-        error = evidence.error
-        findings = self._findings(evidence, ignored)
+    def _type_of(self, link: _Link, ignored: set[int]) -> Explanation:
+        error = link.error
+        findings = self._findings(link, ignored)
         if not findings:
             return Explanation(Action.COUNT, FailureType.UNKNOWN_ERROR, type_name(type(error)), reason=_NO_RULE)
-        gravest = min(findings, key=lambda finding: _GRAVITY.index(finding.says.failure_type))
+        gravest = min(findings, key=_gravity) if len(findings) > 1 else findings[0]
         return gravest.says if gravest.error is error else _of_wrapper(error, gravest.says)
 
-    def _findings(self, evidence: Evidence, seen: set[int]) -> list[_Finding]:
+    def _findings(self, link: _Link, seen: set[int]) -> list[_Finding]:
         """What can be said of an exception and of all that it wraps, from the outside inwards.
 
         An exception for which a rule speaks is the end of its path. A wrapper, and one that no rule matches, passes
         the question on; where that leads to nothing, the type of the last wrapper that has one stands.
         """
         findings: list[_Finding] = []
-        pending: list[tuple[Evidence, _Finding | None]] = [(evidence, None)]
-        while pending and len(seen) < _MOST_LINKS:
-            link, last_wrapper = pending.pop()
-            inner: list[BaseException] = []
+        pending: list[tuple[BaseException, _Finding | None]] = []
+        last_wrapper: _Finding | None = None
+        while True:
+            inner: Sequence[BaseException] = ()
             if id(link.error) not in seen:
                 seen.add(id(link.error))
-                finding, is_wrapper = self._said_of(link)
+                finding, passes_on, is_vague = self._said_of(link)
                 last_wrapper = finding or last_wrapper
-                inner = _wrapped_by(link.error, finding) if is_wrapper else []
+                inner = _wrapped_by(link, with_context=is_vague) if passes_on else ()
             if inner:
-                pending.extend((Evidence(error), last_wrapper) for error in inner[: _MOST_LINKS - len(pending)])
+                pending.extend([(error, last_wrapper) for error in inner[: _MOST_LINKS - len(pending)]])
             elif last_wrapper is not None:
                 findings.append(last_wrapper)
-        return findings + [finding for _, finding in pending if finding is not None]
+            if not pending or len(seen) >= _MOST_LINKS:
+                return findings + [finding for _, finding in pending if finding is not None]
+            error, last_wrapper = pending.pop()
+            link = self._link(error)
 
-    def _said_of(self, evidence: Evidence) -> tuple[_Finding | None, bool]:
-        """What is said of one exception, and whether what it wraps is to be asked first."""
-        said = self._said_by_classifier(evidence.error)
+    def _said_of(self, link: _Link) -> tuple[_Finding | None, bool, bool]:
+        """What is said of one exception, whether what it wraps is asked first, and whether its context is, too.
+
+        What is raised within an `except` block need not have to do with what was caught there. So the context counts
+        for a class that says nothing or little, never against one that says something.
+        """
+        said = self._said_by_classifier(link.error) if self._classifiers else None
         if said is not None:
-            return _Finding(evidence.error, said), False
-        first = _first(self._plan(type(evidence.error)).counting, evidence)
-        if first is None:
-            return None, True
-        says = None if first.rule.failure_type is None else _Finding(evidence.error, first.says)
-        return says, first.passes_on
+            return _Finding(link.error, said), False, False
+        chosen = first(link.plan.counting, link.evidence)
+        if chosen is None:
+            return None, True, True
+        says = None if chosen.rule.failure_type is None else _Finding(link.error, chosen.says)
+        return says, chosen.passes_on, says is None or chosen.rule.otherwise
 
     def _said_by_classifier(self, error: BaseException) -> Explanation | None:
         for function in reversed(self._classifiers):
@@ -202,66 +198,26 @@ class Table:
         return None
 
 
-def _namespaces_to_watch(rules: Sequence[Rule]) -> tuple[Sized, ...]:
-    """The loaded modules themselves, and those that lack a name which a rule expects in them."""
-    names = {target for rule in rules for target in rule.targets if isinstance(target, str)}
-    lacking = {id(namespace): namespace for name in names for namespace in unsettled(name)}
-    return (sys.modules, *lacking.values())
-
-
-def _remembered(cache: dict[type, _T], kind: type, value: _T) -> _T:
-    """Keep a value, but not without bound: some libraries make classes at run time."""
-    if len(cache) >= _MOST_CLASSES:
-        cache.clear()
-    cache[kind] = value
-    return value
-
-
-def _candidate(applicable: Applicable, kind: type, is_group: bool) -> _Candidate:
-    rule, name, base = applicable
-    failure_type = rule.failure_type or FailureType.UNKNOWN_ERROR
-    says = Explanation(rule.action, failure_type, type_name(kind), f"{name}{rule.conditions}", rule.pack, rule.why)
-    return _Candidate(rule, says, rule.wrapper or (is_group and BaseExceptionGroup not in mro(base)))
-
-
-def _settled(steering: Sequence[_Candidate], counting: Sequence[_Candidate]) -> Explanation | None:
-    """The verdict on every exception of a class, where the first rules for it ask for nothing but the class."""
-    if not counting or any(rule.conditions.number or passes_on for rule, _, passes_on in (*steering[:1], counting[0])):
-        return None
-    acts = steering and steering[0].rule.action is not Action.COUNT
-    return _steered(steering[0].says, counting[0].says) if acts else counting[0].says
-
-
-def _steered(steering: Explanation, verdict: Explanation) -> Explanation:
-    """A rule's action, with the type that the exception would count under."""
-    return replace(steering, failure_type=verdict.failure_type)
-
-
 def _of_wrapper(wrapper: BaseException, says: Explanation) -> Explanation:
-    return replace(says, error_type=type_name(type(wrapper)), wraps=says.error_type)
+    name = type_name(type(wrapper))
+    # Half the time that dataclasses.replace() takes, on the way of every wrapped failure.
+    return Explanation(says.action, says.failure_type, name, says.rule, says.pack, says.reason, says.error_type)
 
 
-def _first(candidates: Sequence[_Candidate], evidence: Evidence) -> _Candidate | None:
-    """The first rule whose conditions hold."""
-    for candidate in candidates:
-        if candidate.rule.conditions.hold(evidence):
-            return candidate
-    return None
+def _gravity(finding: _Finding) -> int:
+    return _GRAVITY.index(finding.says.failure_type)
 
 
-def _wrapped_by(error: BaseException, said: _Finding | None) -> list[BaseException]:
-    """The members of a group; or the cause; or the context, where of the exception itself nothing is said.
-
-    What is raised within an `except` block need not have to do with what was caught there. So the context counts
-    for a class that says nothing, never against one that says something.
-    """
-    if BaseExceptionGroup in mro(type(error)):
-        return list(_members(error))
+def _wrapped_by(link: _Link, *, with_context: bool) -> Sequence[BaseException]:
+    """The members of a group; or the cause; or the context, where that counts."""
+    error = link.error
+    if link.plan.is_group:
+        return _members(error)  # type: ignore[no-any-return]  # a tuple of exceptions
     cause = _cause(error)
     if cause is not None:
-        return [cause]
-    context = None if said is not None or _hides_context(error) else _context(error)
-    return [] if context is None else [context]
+        return (cause,)
+    context = _context(error) if with_context and not _hides_context(error) else None
+    return () if context is None else (context,)
 
 
 def _leaves(group: BaseException) -> Iterator[BaseException]:

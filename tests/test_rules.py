@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import wrapt
 from hypothesis import given
 from hypothesis import strategies as st
+from raising import raised_through
 
 from guarded import _faults
 from guarded._errors import InvalidConfiguration
@@ -102,22 +104,6 @@ def raised(function: Callable[[], Any]) -> BaseException:
     except Exception as error:  # noqa: BLE001  # the point is to get at it
         return error
     raise AssertionError("it raised nothing")
-
-
-def raised_through(*modules: str | None) -> BaseException:
-    """A ValueError with one frame in each of these modules, the innermost last."""
-    source = "def step():\n    if not inner: raise ValueError('x')\n    inner()"
-    inner = None
-    for name in reversed(modules):
-        scope: dict[str, Any] = {"inner": inner} if name is None else {"inner": inner, "__name__": name}
-        exec(source, scope)  # noqa: S102  # a function whose module has that name
-        if name is None:
-            scope.pop("__name__", None)
-        inner = scope["step"]
-    assert inner is not None
-    error = raised(inner)
-    assert error.__traceback__ is not None
-    return error.with_traceback(error.__traceback__.tb_next)
 
 
 # -- classes and names -----------------------------------------------------------------------------------------------
@@ -380,6 +366,10 @@ class Awkward(VenueError):
         pytest.param({"code()": "UNAVAILABLE"}, {"code": lambda: Grpc.UNAVAILABLE}, id="method"),
         pytest.param({"code().value.0": 14}, {"code": lambda: Grpc.UNAVAILABLE}, id="path through a method"),
         pytest.param({"code": 1, "args.0": "first"}, {"code": 1}, id="several"),
+        pytest.param({"state": {"starts": ["08", "57P"]}}, {"state": "57P03"}, id="a beginning"),
+        pytest.param({"state": {"starts": "08"}}, {"state": "08006"}, id="one beginning"),
+        pytest.param({"code | response.code": 1}, {"response": {"code": 1}}, id="one of several places"),
+        pytest.param({"code|response.code": 1}, {"code": 2, "response": {"code": 1}}, id="another place"),
     ],
 )
 def test_an_attribute_is_as_expected(rules: FailureRules, when: dict[str, Any], attributes: dict[str, Any]) -> None:
@@ -391,6 +381,10 @@ def test_an_attribute_is_as_expected(rules: FailureRules, when: dict[str, Any], 
     ("when", "attributes"),
     [
         pytest.param({"code": 1}, {"code": True}, id="truth is no number"),
+        pytest.param({"state": {"starts": "08"}}, {"state": "57P03"}, id="another beginning"),
+        pytest.param({"state": {"starts": "08"}}, {"state": 8006}, id="a number has no beginning"),
+        pytest.param({"code | response.code": 1}, {"code": 2, "response": {"code": 3}}, id="none of several places"),
+        pytest.param({"response.code.x": 1}, {"response": {"code": None}}, id="a path that ends early"),
         pytest.param({"code": True}, {"code": 1}, id="a number is no truth"),
         pytest.param({"code": {"min": 0}}, {"code": True}, id="truth within no limits"),
         pytest.param({"code": range(2)}, {"code": True}, id="truth in no range"),
@@ -457,8 +451,12 @@ class Later:
         ({"a..b": 1}, "'a..b' is no attribute path"),
         ({"()": 1}, r"'\(\)' is no attribute path"),
         ({7: 1}, "7 is no attribute path"),
-        ({"code": {}}, r"when: code={}: expected a value, a list of values, or \{min = 500, max = 599\}"),
+        ({"code": {}}, r"when: code={}: expected a value, a list of values, \{min = 500, max = 599\} or"),
         ({"code": {"min": "a"}}, "when: code={'min': 'a'}: expected a value"),
+        ({"code": {"starts": []}}, r"when: code={'starts': \[\]}: expected one or several texts"),
+        ({"code": {"starts": "a", "min": 1}}, "expected one or several texts"),
+        ({"code": {"starts": ["a", 1]}}, "expected one or several texts"),
+        ({"code |": 1}, r"'code \|' is no attribute path"),
         ({"errno": "EADDRINUS"}, "when: errno='EADDRINUS': the module errno of this system has no such name"),
         ({"reason.errno": ["errorcode"]}, "when: reason.errno='errorcode': the module errno"),
         ({"code": later}, "when: code: <function later at .*> is async; rules are asked where nothing can be awaited"),
@@ -492,6 +490,42 @@ def test_where_an_exception_was_raised(rules: FailureRules, modules: list[str | 
     rules.map(ValueError, DATA, raised_in="pandas")
 
     assert (rules.classify(raised_through(*modules)) is DATA) == expected
+
+
+@pytest.mark.parametrize(
+    ("modules", "expected"),
+    [
+        pytest.param(["strategy"], True, id="the strategy"),
+        pytest.param(["my-strategy"], True, id="a file that is loaded under its name"),
+        pytest.param(["strategy", "json.decoder"], False, id="the standard library, called by it"),
+        pytest.param(["json.decoder"], False, id="the standard library alone"),
+        pytest.param(["strategy", "requests.sessions"], False, id="a library that has a pack"),
+        pytest.param(["strategy", "?"], True, id="compiled code without a name"),
+    ],
+)
+def test_where_the_authors_own_code_is(rules: FailureRules, modules: list[str], expected: bool) -> None:
+    """Own code is what is neither the standard library's nor that of a library with a pack."""
+    rules.map(ValueError, STRATEGY, raised_in="own code")
+
+    assert (rules.classify(raised_through(*modules)) is STRATEGY) == expected
+
+
+def test_an_installed_package_is_not_own_code(rules: FailureRules) -> None:
+    """What is installed is not the author's own, whether or not a pack knows it."""
+    rules.map(Exception, STRATEGY, raised_in="own code")
+
+    assert rules.classify(raised(lambda: wrapt.resolve_path("json", "nothing"))) is UNKNOWN
+    assert rules.classify(raised(lambda: 1 / 0)) is STRATEGY
+
+
+def test_packages_that_work_through_each_other_are_all_places(rules: FailureRules) -> None:
+    """What pydantic raises for pydantic_settings was raised in both, but not in what called these."""
+    rules.map(ValueError, DATA, raised_in="pydantic_settings")
+    rules.map(ValueError, EXECUTION, raised_in="pydantic_settings.main", message="x")
+    rules.map(ValueError, STRATEGY, raised_in="strategy", message="x")
+
+    assert rules.classify(raised_through("strategy", "pydantic_settings.main", "pydantic.main")) is EXECUTION
+    assert rules.classify(raised_through("pydantic_settings.main", "strategy", "pydantic.main")) is UNKNOWN
 
 
 def test_an_exception_that_was_never_raised_comes_from_nowhere(rules: FailureRules) -> None:
@@ -1142,6 +1176,11 @@ def test_an_explanation_reads_as_a_sentence(error: BaseException, sentence: str)
         ({"when": {"code": {"min": 1, "max": 2.5}}}, "whose code is from 1 to 2.5"),
         ({"when": {"code": len}}, "whose code satisfies len"),
         ({"when": {"code": functools.partial(int)}}, "whose code satisfies partial"),
+        (
+            {"when": {"state | orig.state": {"starts": ["08", "57"]}}},
+            "whose state | orig.state starts with '08' or '57'",
+        ),
+        ({"message": "x" * 90}, f"whose text matches '{'x' * 77}...'"),
         ({"raised_in": ["json", "csv"]}, "raised in json or csv"),
         ({"message": "x", "raised_in": "json"}, "whose text matches 'x' and raised in json"),
     ],
