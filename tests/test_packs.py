@@ -41,6 +41,7 @@ import poplib
 import queue
 import random
 import re
+import shutil
 import smtplib
 import socket
 import sqlite3
@@ -69,11 +70,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from raising import raised_through
 
-from guarded import _packs
+import guarded
+from guarded import _packs, _plans
 from guarded._errors import InvalidConfiguration, SignalRejected, StoreUnavailable
 from guarded._failure import FailureType
+from guarded._libraries import LIBRARIES, pack_of
 from guarded._matching import Action
+from guarded._packs import BUILT_IN, built_in
 from guarded._rules import FailureRules
 
 if TYPE_CHECKING:
@@ -85,13 +90,13 @@ CONNECTION = FailureType.CONNECTION_ERROR
 CONFIGURATION = FailureType.CONFIGURATION_ERROR
 UNKNOWN = FailureType.UNKNOWN_ERROR
 
-BUILT_IN = Path(_packs.__file__).parent / "packs" / "builtin.toml"
 # Names that the pack has for the sake of some versions or systems only.
 NOT_EVERYWHERE = {
     "_tkinter.TclError",
     "asyncio.QueueShutDown",
     "builtins.PythonFinalizationError",
     "queue.ShutDown",
+    "re.PatternError",
     "tkinter.TclError",
 }
 
@@ -311,6 +316,7 @@ def full_queue() -> None:
 
 
 BUGS: dict[str, Callable[[], Any]] = {
+    "HTTP 400": raising(http_error(400)),
     "division by zero": lambda: 1 / 0,
     "decimal division by zero": lambda: decimal.Decimal(1) / 0,
     "decimal of nothing by nothing": lambda: decimal.Decimal(0) / 0,
@@ -485,7 +491,6 @@ MACHINE: dict[str, Callable[[], Any]] = {
     "no hint": raising(Exception()),
     "hardly a hint": raising(RuntimeError("failed")),
     "FTP 552": raising(ftplib.error_perm("552 storage exceeded")),
-    "HTTP 400": raising(http_error(400)),
     "some fault": raising(xmlrpc.client.Fault(4, "too many parameters")),
 }
 
@@ -528,16 +533,13 @@ def test_leaving_the_debugger_goes_through() -> None:
     assert explanation.pack == "builtin"
 
 
-def names_in_built_in_pack() -> list[str]:
-    pack = tomllib.loads(BUILT_IN.read_text(encoding="utf-8"))
-    named = [rule["exception"] for rule in pack["rule"]]
-    flat = [name for names in named for name in ([names] if isinstance(names, str) else names)]
-    return sorted({name for name in flat if "." in name} - NOT_EVERYWHERE)
+def names_in(pack: str) -> list[str]:
+    return sorted({target for rule in built_in(pack) for target in rule.targets if isinstance(target, str)})
 
 
-@pytest.mark.parametrize("name", names_in_built_in_pack())
-def test_every_name_in_the_built_in_pack_exists(name: str) -> None:
-    """Every class that the built-in pack names exists under that name, or was defined under it."""
+@pytest.mark.parametrize("name", sorted(set(names_in("builtin")) - NOT_EVERYWHERE))
+def test_every_name_in_the_pack_of_the_standard_library_exists(name: str) -> None:
+    """Every class that Python's own pack names exists under that name, or was defined under it."""
     holder, _, rest = name.partition(".")
     found: Any = importlib.import_module(holder)
     for part in rest.split("."):
@@ -549,28 +551,140 @@ def test_every_name_in_the_built_in_pack_exists(name: str) -> None:
     assert all(issubclass(kind, Exception) for kind in classes)
 
 
-def test_every_rule_of_the_built_in_pack_says_why() -> None:
-    """Every rule of the built-in pack gives its reason as a clause: one line without a full stop."""
-    for rule in _packs.built_in("builtin"):
-        assert rule.why
+def test_built_in_packs_are_read_once_per_process() -> None:
+    """A built-in pack is parsed once, however many sets of rules there are."""
+    assert built_in("builtin") is built_in("builtin")
+
+
+def test_built_in_packs_are_read_when_they_are_needed() -> None:
+    """Making rules reads nothing; the first classification reads what is of no listed library, and no other pack."""
+    script = (
+        "from guarded import _packs; read = []; parsed = _packs.parsed;"
+        "_packs.parsed = lambda name: read.append(name) or parsed(name);"
+        "from guarded import FailureRules; rules = FailureRules(); before = [*read];"
+        "rules.classify(KeyError()); print(before, sorted(read))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[] ['builtin', 'general']"
+
+
+def test_a_pack_is_read_when_an_exception_is_of_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pack for a library is read when an exception is of that library, or was raised in it, and not before."""
+    read: list[str] = []
+
+    def reading(name: str) -> object:
+        read.append(name)
+        return built_in(name)
+
+    monkeypatch.setattr(_plans, "built_in", reading)
+    rules = FailureRules()
+    rules.classify(KeyError())
+    assert read == ["general", "builtin"]
+
+    assert rules.classify(raised_through("strategy", "redis.connection")) is CONFIGURATION
+    assert read == ["general", "builtin", "redis"]
+
+    rules.classify(type("CatalogException", (Exception,), {"__module__": "_duckdb"})())
+    assert read == ["general", "builtin", "redis", "duckdb"]
+
+
+def test_what_was_parsed_is_kept_for_the_next_process(tmp_path: Path) -> None:
+    """A pack is parsed once per machine: it is kept where Python keeps its own, and read anew when it has changed."""
+    folder = tmp_path / "guarded"
+    shutil.copytree(Path(guarded.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import sys; from guarded import FailureRules; print(FailureRules().explain(KeyError()).reason,"
+        " 'tomllib' in sys.modules, sep='|')"
+    )
+
+    def run() -> list[str]:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+        )
+        return done.stdout.strip().split("|")
+
+    assert [run()[1], run()[1]] == ["True", "False"]
+    pack = folder / "packs" / "builtin.toml"
+    pack.write_text(pack.read_text(encoding="utf-8").replace("a row, column or field", "something"), encoding="utf-8")
+    assert run() == ["something that was expected is missing", "True"]
+
+
+# -- all packs -------------------------------------------------------------------------------------------------------
+
+PACKS = Path(_packs.__file__).parent / "packs"
+NAMES: dict[str, dict[str, str]] = json.loads(
+    (Path(__file__).parent / "corpus" / "names.json").read_text(encoding="utf-8")
+)
+
+
+def test_every_pack_is_about_some_library() -> None:
+    """Every file among the packs is that of a library, of Python or of the general rules, and the other way round."""
+    assert {path.stem for path in PACKS.glob("*.toml")} == set(BUILT_IN)
+
+
+@pytest.mark.parametrize("pack", BUILT_IN)
+def test_every_pack_says_what_it_was_written_against(pack: str) -> None:
+    """A pack has its file's name, says what it is about, for which versions, and where its library lists its errors."""
+    content = tomllib.loads((PACKS / f"{pack}.toml").read_text(encoding="utf-8"))
+    sources = content["source"] if isinstance(content["source"], list) else [content["source"]]
+
+    assert content["pack"] == pack
+    assert content["about"]
+    assert re.search(r"\d", content["versions"])
+    assert all(source.startswith("https://") for source in sources)
+
+
+@pytest.mark.parametrize("pack", BUILT_IN)
+def test_every_pack_could_be_a_users(pack: str) -> None:
+    """The built-in packs keep the rules that a user's has to keep, and their patterns are ready for lower case."""
+    FailureRules(()).load(PACKS / f"{pack}.toml")
+    for rule in built_in(pack):
+        for pattern in (rule.conditions.message, rule.conditions.called, rule.conditions.named):
+            assert pattern is None or re.sub(r"\\.", "", pattern) == re.sub(r"\\.", "", pattern).lower()
+
+
+@pytest.mark.parametrize("pack", BUILT_IN)
+def test_every_rule_says_why(pack: str) -> None:
+    """Every rule gives its reason as a clause: one line without a full stop."""
+    for rule in built_in(pack):
+        assert rule.why, rule
         assert rule.why == rule.why.strip().removesuffix(".")
         assert "\n" not in rule.why
 
 
-def test_built_in_packs_are_read_once_per_process() -> None:
-    """A built-in pack is parsed once, however many sets of rules there are."""
-    assert _packs.built_in("builtin") is _packs.built_in("builtin")
+# Made when Rust panics: it says of itself that it is of a module that there is not.
+NO_MODULE = {"pyo3_runtime.PanicException"}
 
 
-def test_built_in_packs_are_read_at_the_first_failure() -> None:
-    """Making rules parses nothing; the first classification does."""
-    script = (
-        "import sys; from guarded._rules import FailureRules; rules = FailureRules();"
-        "before = 'tomllib' in sys.modules; rules.classify(KeyError()); print(before, 'tomllib' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("pack", LIBRARIES)
+def test_every_name_in_a_pack_was_found_in_its_library(pack: str) -> None:
+    """Every class that a library's pack names was found under that name in a version of the library."""
+    found = {name for name, version in NAMES[pack].items() if version}
 
-    assert done.stdout.split() == ["False", "True"]
+    assert sorted(set(names_in(pack)) - found - set(names_in("builtin")) - NO_MODULE) == []
+
+
+@pytest.mark.parametrize("pack", LIBRARIES)
+def test_no_pack_of_a_library_contradicts_python(pack: str) -> None:
+    """What Python's own pack says of a class by itself stands: packs of libraries are read only as they are needed."""
+    rules = FailureRules(("builtin", "general"))
+    for rule in built_in(pack):
+        for target in rule.targets:
+            if isinstance(target, type):
+                rules.classify(target.__new__(target))
+                assert target not in rules._table.verdicts, target  # type: ignore[union-attr]  # it was just made
+                assert rule.conditions.raised_in, target
+
+
+def test_the_names_of_packages_lead_to_their_packs() -> None:
+    """A module is of the pack of its package, or of a part of that which has a pack of its own."""
+    assert pack_of("requests.exceptions") == "requests"
+    assert pack_of("pydantic_core._pydantic_core") == "pydantic"
+    assert pack_of("google.protobuf.message") == "protobuf"
+    assert pack_of("google.cloud.storage") is None
+    assert pack_of("requestsx") is None
 
 
 # -- the format ------------------------------------------------------------------------------------------------------
@@ -681,8 +795,13 @@ def test_a_broken_pack_is_refused_at_once(tmp_path: Path, content: str, told: st
             {"exception": "KeyError", "type": "dta_error"},
             "rule 2, key 'type'='dta_error': expected a FailureType or one of .*did you mean 'data_error'",
         ),
-        ({"exception": "KeyError"}, "rule 2: it decides nothing; give a type, wrapper = true, or an action"),
+        ({"exception": "KeyError"}, "rule 2: it decides nothing; give a type, an otherwise, wrapper = true"),
         ({"exception": "KeyError", "wrapper": False}, "rule 2: it decides nothing"),
+        ({**RULE, "otherwise": "data_error"}, "rule 2: type and otherwise do not go together"),
+        ({"exception": "KeyError", "otherwise": "dta"}, "rule 2, key 'otherwise'='dta': expected a FailureType"),
+        ({**RULE, "called": 3}, "rule 2: called=3 is no regular expression"),
+        ({**RULE, "named": "("}, "rule 2: named='\\(' is no regular expression"),
+        ({**RULE, "name": 3}, "rule 2: name=3: expected a str"),
         ({**RULE, "action": "ignore"}, "rule 2: an action goes with no 'type'"),
         ({"exception": "KeyError", "action": "ignore", "wrapper": True}, "rule 2: an action goes with no 'wrapper'"),
         ({"exception": "KeyError", "action": "count"}, "rule 2: action='count': expected 'ignore' or 'propagate'"),
