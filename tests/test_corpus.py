@@ -1,4 +1,4 @@
-"""Recorded exceptions: Python's own, hostile ones, wrappers and groups get the type that an expert expects."""
+"""Recorded exceptions of real libraries get the type that an expert expects."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
     from guarded._explanation import Explanation
 
-CASES = [
-    case
-    for case in load(Path(__file__).parent / "corpus" / "open.jsonl")
-    if case.package in {"stdlib", "hostile", "groups", "user"}
-]
+FOLDER = Path(__file__).parent / "corpus"
+OPEN = load(FOLDER / "open.jsonl")
+OWN = load(FOLDER / "own.jsonl")
+
+# Why a rule would be wrong for them.
 MISSES = {
-    "hostile.author_raises_exchange_error": "a class of ccxt, for which the built-in pack has no rules",
+    "aiohttp.html_403@3.8.6": "that version keeps no status on it, so all that is known is that the body is no JSON",
+    "pybit.http_401@1.3.6": "that version does not look at the status, so all that is known is that it got no JSON",
+    "stdlib.email_date@3.8.18": "a TypeError of Python 3.8, as any bug raises it; since 3.10 it is a ValueError",
+    "stdlib.format_key@3.11.7": "str.format raises a KeyError in the caller's frame, like a missing field of a message",
+    "stdlib.socket_port@3.8.18": "the number wraps to a port that refuses: Python does not tell that from any other",
+    "vectorbt.bad_settings_1.2.0@1.2.0": "a KeyError of a dict of vectorbt's, raised in the author's own frame",
 }
 
 
@@ -35,7 +40,12 @@ def verdict(explanation: Explanation) -> str:
     return "PROPAGATE" if explanation.action is Action.PROPAGATE else explanation.failure_type.name
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def judged(rules: FailureRules, case: Case) -> str:
+    with case.installed():
+        return verdict(rules.explain(case.exception()))
+
+
+@pytest.mark.parametrize("case", OPEN + OWN, ids=lambda case: case.id)
 def test_a_recorded_exception_gets_a_type_that_an_expert_accepts(rules: FailureRules, case: Case) -> None:
     """A recorded exception gets a type that an expert accepts, unless it is listed as a miss with its reason."""
     with case.installed():
@@ -44,13 +54,23 @@ def test_a_recorded_exception_gets_a_type_that_an_expert_accepts(rules: FailureR
     assert (verdict(explanation) in case.accepted) == (case.id not in MISSES), f"{explanation} | {case.note}"
 
 
-def test_the_standard_library_is_covered(rules: FailureRules) -> None:
-    """Of the 63 recorded exceptions of the standard library at least 60 get the very type that is best."""
-    best = 0
-    standard = [case for case in CASES if case.package == "stdlib"]
-    for case in standard:
-        with case.installed():
-            best += verdict(rules.explain(case.exception())) == case.expected
+def test_the_corpus_is_there() -> None:
+    """All 367 cases of the open corpus are looked at, and each case has a name of its own."""
+    assert len(OPEN) == 367
+    assert len({case.id for case in OPEN + OWN}) == len(OPEN + OWN)
+    assert set(MISSES) <= {case.id for case in OPEN + OWN}
 
-    assert len(standard) == 63
-    assert best >= 60
+
+def test_of_the_defensible_types_it_is_mostly_the_best(rules: FailureRules) -> None:
+    """Of the open corpus 95 of 100 get the very type that is best."""
+    best = sum(judged(rules, case) == case.expected for case in OPEN)
+
+    assert best >= 0.95 * len(OPEN)
+
+
+def test_libraries_that_nobody_listed_come_out_right_mostly() -> None:
+    """With the general rules and Python's own alone, 90 of 100 of the open corpus get a type that an expert accepts."""
+    rules = FailureRules(("builtin", "general"))
+    accepted = sum(judged(rules, case) in case.accepted for case in OPEN)
+
+    assert accepted >= 0.9 * len(OPEN)

@@ -13,8 +13,8 @@ those of `harness` for the test bench.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
+import importlib
 import json
 import sys
 import types
@@ -127,15 +127,15 @@ def _class(entries: list[list[str]]) -> Any:
 
 
 def _standard(path: str) -> type | None:
-    module, _, name = path.rpartition(".")
-    if module == "builtins":
-        return getattr(builtins, name, None)
-    try:
-        __import__(module)
-    except ImportError:
-        return None
-    found = getattr(sys.modules[module], name, None)
-    return found if isinstance(found, type) else None
+    """A class of the standard library, which may be defined within another."""
+    parts = path.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        with contextlib.suppress(ImportError, AttributeError):
+            found: Any = importlib.import_module(".".join(parts[:cut]))
+            for part in parts[cut:]:
+                found = getattr(found, part)
+            return found if isinstance(found, type) else None
+    return None
 
 
 def _init(self: BaseException, *args: object) -> None:
@@ -238,8 +238,8 @@ def _raise_through(frames: list[list[str]], error: BaseException) -> BaseExcepti
     call: Any = thrower
     for module, function in reversed(frames):
         name = function if function.isidentifier() else "frame"
-        scope: dict[str, Any] = {"__name__": module, "inner": call}
-        source = f"def {name}():\n    " + ("raise inner.error" if call is thrower else "inner()")
+        scope: dict[str, Any] = {"__name__": module, "_next": call}
+        source = f"def {name}():\n    " + ("raise _next.error" if call is thrower else "_next()")
         thrower.error = error  # type: ignore[attr-defined]
         exec(compile(source, f"/site-packages/{module.replace('.', '/')}.py", "exec"), scope)  # noqa: S102
         call = scope[name]
