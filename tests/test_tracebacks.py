@@ -1,0 +1,280 @@
+"""Tracebacks read back, and the command line that explains them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guarded import FailureRules, InvalidConfiguration
+from guarded.__main__ import main
+from guarded._tracebacks import of_class, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def raised(function: Callable[[], Any]) -> Exception:
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001  # the point is to get at it
+        return error
+    raise AssertionError("it raised nothing")
+
+
+def text_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def missing_row() -> None:
+    _ = json.loads("{}")["close"]
+
+
+def broken_json() -> None:
+    json.loads("<html>")
+
+
+def singular() -> None:
+    np.linalg.inv(np.zeros((2, 2)))
+
+
+def wrapped() -> None:
+    try:
+        raise ConnectionResetError(104, "Connection reset by peer")
+    except OSError as error:
+        raise RuntimeError("fetch failed") from error
+
+
+def in_an_except_block() -> None:
+    try:
+        missing_row()
+    except KeyError:
+        raise RuntimeError("cannot go on")  # noqa: B904  # that is what a context is
+
+
+def group() -> None:
+    raise ExceptionGroup(
+        "two legs", [TimeoutError("slow"), ExceptionGroup("inner", [raised(wrapped), raised(broken_json)])]
+    )
+
+
+def task_group() -> None:
+    async def leg(row: int) -> None:
+        _ = [][row]
+
+    async def legs() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for row in range(2):
+                tasks.create_task(leg(row))
+
+    asyncio.run(legs())
+
+
+def several_lines() -> None:
+    raise ValueError("a text\n\nof several lines:\n  the last")
+
+
+def no_text() -> None:
+    raise ValueError
+
+
+RAISING = [missing_row, broken_json, singular, wrapped, in_an_except_block, group, task_group, several_lines, no_text]
+
+
+@pytest.mark.parametrize("raising", RAISING)
+def test_a_traceback_is_worth_what_the_exception_was(raising: Callable[[], None]) -> None:
+    """The exception that is read back from a traceback gets the verdict of the one that was raised."""
+    rules = FailureRules()
+    error = raised(raising)
+
+    assert rules.explain(parsed(text_of(error))) == rules.explain(error)
+
+
+@pytest.mark.parametrize("raising", RAISING)
+def test_a_traceback_is_read_back_whole(raising: Callable[[], None]) -> None:
+    """Class, text, functions, cause, context and members are those of the exception that was raised."""
+
+    def told(error: BaseException | None) -> object:
+        if error is None:
+            return None
+        names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
+        members = [told(member) for member in getattr(error, "exceptions", ())]
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        return name, str(error), names, told(error.__cause__), told(error.__context__), members
+
+    def shown(error: BaseException) -> BaseException:  # a traceback does not show a context that a cause hides
+        if error.__suppress_context__:
+            error.__context__ = None
+        for other in (error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
+            if other is not None:
+                shown(other)
+        return error
+
+    error = raised(raising)
+    found = parsed(text_of(error))
+
+    assert told(shown(found)) == told(shown(error))
+
+
+def test_what_is_around_a_traceback_does_no_harm() -> None:
+    """Lines of a log before the traceback are passed over."""
+    text = f"2025-11-11 14:25:30 ERROR strategy failed\n{text_of(raised(missing_row))}"
+
+    assert FailureRules().explain(parsed(text)).error_type == "KeyError"
+
+
+def test_a_class_that_is_not_installed_is_taken_at_its_name() -> None:
+    """Of a class that cannot be imported the rules that name it decide all the same."""
+    explanation = FailureRules().explain(parsed("ccxt.base.errors.InsufficientFunds: binance -2010"))
+
+    assert explanation.failure_type == "execution_error"
+    assert explanation.error_type == "InsufficientFunds"
+
+
+def test_nothing_of_the_users_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To explain a traceback imports no module of the user's: that might start a bot."""
+    (tmp_path / "my_bot.py").write_text("raise SystemExit('trading')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    explanation = FailureRules().explain(parsed("my_bot.OrderRejected: too small"))
+
+    assert (explanation.error_type, explanation.failure_type) == ("OrderRejected", "execution_error")
+    assert "my_bot" not in sys.modules
+
+
+def test_a_name_that_is_no_exceptions_is_taken_at_its_word() -> None:
+    """What an installed module has under the name of the class, and is none, is not taken for one."""
+    assert FailureRules().explain(parsed("json.loads: odd")).error_type == "loads"
+    assert FailureRules().explain(parsed("json.NoSuchError: odd")).error_type == "NoSuchError"
+
+
+def test_the_modules_are_told_by_the_paths() -> None:
+    """Where packages are installed tells the modules, on whichever machine, so rules see where it was raised."""
+    text = """Traceback (most recent call last):
+  File "/srv/bot/strategy.py", line 3, in generate_signals
+    redis.Redis.from_url("localhost")
+  File "/opt/venv/lib/python3.12/site-packages/redis/connection.py", line 9, in parse_url
+    raise ValueError(
+ValueError: Redis URL must specify one of the following schemes (redis://, rediss://, unix://)
+"""
+    explanation = FailureRules().explain(parsed(text))
+
+    assert (explanation.failure_type, explanation.pack) == ("configuration_error", "redis")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello", "hello\nworld", "2025 ERROR: failed", "Traceback (most recent call last):\n"]
+)
+def test_what_is_no_traceback_is_refused(text: str) -> None:
+    """A text without an exception is an error that says what was expected."""
+    with pytest.raises(InvalidConfiguration, match="no traceback: expected"):
+        parsed(text)
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Whatever the text, it is an exception or an InvalidConfiguration, and never another fault."""
+    with contextlib.suppress(InvalidConfiguration):
+        assert isinstance(parsed(f"Traceback (most recent call last):\n{text}"), BaseException)
+
+
+# -- a class ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_class_is_imported_by_its_name() -> None:
+    """module:ClassName is imported, and an instance of it needs none of its constructor's arguments."""
+    assert FailureRules().explain(of_class("json:JSONDecodeError")).failure_type == "data_error"
+    assert FailureRules().explain(of_class("smtplib:SMTPAuthenticationError")).failure_type == "configuration_error"
+    assert FailureRules().explain(of_class("imaplib:IMAP4.abort")).failure_type == "connection_error"
+    assert FailureRules().explain(of_class("builtins:ExceptionGroup")).failure_type == "unknown_error"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("no_such_module:Error", "No module named 'no_such_module'"),
+        ("json:NoSuchError", "has no attribute 'NoSuchError'"),
+        ("json", "expected module:ClassName"),
+        (":Error", "expected module:ClassName"),
+        ("json:loads", "not <function loads"),
+        ("builtins:int", "not <class 'int'>"),
+    ],
+)
+def test_what_is_no_class_of_exceptions_is_refused(path: str, told: str) -> None:
+    """What cannot be imported or is no exception is an error that names it and what was expected."""
+    with pytest.raises(InvalidConfiguration, match=told):
+        of_class(path)
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_explains_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`explain` reads a traceback from standard input and prints the sentence, type, action, rule, pack and reason."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text_of(raised(missing_row))))
+
+    assert main(["explain"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        (
+            "KeyError counts as data_error, by the rule 'KeyError' of the pack 'builtin':"
+            " a row, column or field that was expected is missing."
+        ),
+        "",
+        "type    data_error",
+        "action  count",
+        "rule    KeyError",
+        "pack    builtin",
+        "why     a row, column or field that was expected is missing",
+    ]
+
+
+def test_the_command_explains_a_class(capsys: pytest.CaptureFixture[str]) -> None:
+    """`explain module:ClassName` explains a class; what no rule is about has neither rule nor pack."""
+    assert main(["explain", "builtins:Exception"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:6] == [
+        "type    unknown_error",
+        "action  count",
+        "rule    none",
+        "pack    none",
+    ]
+
+
+def test_the_command_asks_packs_of_the_users_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--rules` loads a pack of the user's, whose rules come first."""
+    pack = tmp_path / "mine.toml"
+    pack.write_text('pack = "mine"\n[[rule]]\nexception = "KeyError"\ntype = "strategy_error"\n', encoding="utf-8")
+
+    assert main(["explain", "builtins:KeyError", "--rules", str(pack)]) == 0
+    assert "pack    mine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["json:Nope"], ["json:JSONDecodeError", "--rules", "no.toml"]])
+def test_what_cannot_be_explained_ends_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What was given wrongly is told on standard error, and the exit status is 2."""
+    assert main(["explain", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("guarded explain: ")
+    assert told.out == ""
+
+
+def test_the_module_is_a_program() -> None:
+    """`python -m guarded explain` works as a program does, and without a command says which there are."""
+    program = [sys.executable, "-m", "guarded"]
+    text = "ValueError: x"
+    explained = subprocess.run([*program, "explain"], input=text, capture_output=True, text=True, check=False)
+    usage = subprocess.run(program, capture_output=True, text=True, check=False)
+
+    assert (explained.returncode, usage.returncode) == (0, 2)
+    assert explained.stdout.startswith("ValueError counts as data_error")
+    assert "explain" in usage.stderr
