@@ -20,7 +20,7 @@ from guarded import FailureTracker, set_failure_tracker, set_mode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-GROUPS = ("success", "failure", "growth", "importing", "peers")
+GROUPS = ("success", "failure", "classifying", "growth", "importing", "peers")
 WIDTH = 50
 
 
@@ -62,7 +62,8 @@ def _within(case: Case, measured: Measured) -> bool | None:
 
 
 def _shown(case: Case, measured: Measured) -> str:
-    figure = f"{measured.figure:.0f} {measured.unit}" if measured.unit else f"{measured.figure:.2f}"
+    digits = 0 if measured.figure >= 100 else 2
+    figure = f"{measured.figure:.{digits if measured.unit else 2}f} {measured.unit}".rstrip()
     limit = "" if case.limit is None else f"{case.limit:g}"
     ns = "" if measured.ns is None else f"{measured.ns:,.0f}"
     return _line(case.name, figure, limit, ns, {True: "yes", False: "NO", None: ""}[_within(case, measured)])

@@ -122,3 +122,11 @@ class Block:
         self.value = None
         _failed(self.strategy, error)
         return True
+
+
+_TYPES = {ZeroDivisionError: "strategy_error", KeyError: "data_error", ValueError: "data_error"}
+
+
+def type_of(error: Exception) -> str | None:
+    """Look up what an exception counts as, by its class alone."""
+    return _TYPES.get(type(error))

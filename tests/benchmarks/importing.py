@@ -11,9 +11,9 @@ from harness import Case, Effort, Measured, Pair, Side, compare
 MOST_ROUNDS = 31
 
 
-def in_a_fresh_interpreter(statement: str) -> Side:
-    """The side that imports in an interpreter of its own, which times it; the first run leaves the bytecode behind."""
-    program = f"from time import perf_counter as now; start = now(); {statement}; print(now() - start)"
+def in_a_fresh_interpreter(statement: str, before: str = "") -> Side:
+    """The side that runs in an interpreter of its own, which times it; the first run leaves the bytecode behind."""
+    program = f"{before}\nfrom time import perf_counter as now; start = now(); {statement}; print(now() - start)"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
     def timed(number: int) -> float:
