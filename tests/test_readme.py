@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from guarded import FailureRules
+from guarded._packs import BUILT_IN, parsed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,6 +35,32 @@ def test_the_toml_blocks_are_packs(tmp_path: Path) -> None:
         pack.write_text(block, encoding="utf-8")
         FailureRules().load(pack)
     assert blocks("toml")
+
+
+def table_of_packs() -> str:
+    """The table of the built-in packs, made from the packs themselves."""
+    rows = ["| pack | about | written against |", "|---|---|---|"]
+    for name in BUILT_IN:
+        pack = parsed(name)
+        source = pack["source"] if isinstance(pack["source"], str) else pack["source"][0]
+        rows.append(f"| [{name}]({source}) | {pack['about']} | {pack['versions']} |")
+    return "\n".join(rows)
+
+
+def test_the_table_of_packs_is_made_from_them() -> None:
+    """What the README says of the built-in packs is what they say of themselves."""
+    assert table_of_packs() in README
+
+
+def test_the_explanation_shown_is_what_the_command_prints() -> None:
+    """What the README shows of `python -m guarded explain` is what it prints, by the command shown."""
+    shown = next(block for block in blocks("text") if "counts as" in block)
+    command = next(line for line in README.splitlines() if "guarded explain sqlite3" in line)
+    done = subprocess.run(
+        [sys.executable, *command.split()[1:]], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout == shown
 
 
 def test_the_example_is_short() -> None:
