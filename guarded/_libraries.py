@@ -84,6 +84,7 @@ _PACK_OF = {
     "pymongo": "pymongo",
     "pymysql": "pymysql",
     "pyo3_runtime": "polars",
+    "pyodbc": "pyodbc",
     "pytz": "pandas",
     "redis": "redis",
     "referencing": "jsonschema",
