@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from guarded._attributes import Satisfies
 from guarded._classnames import mro, unsettled
 from guarded._explanation import Explanation
 from guarded._failure import FailureType
@@ -57,6 +58,7 @@ class Plan(NamedTuple):
     settled: Explanation | None  # the verdict, where nothing is left to ask
     asks_text: bool
     paths: tuple[tuple[Paths, bool], ...]  # where attributes are looked for, and whether the class itself may have them
+    asks_functions: bool  # whether a function of the user's is to be asked about one of them
     may_carry: bool  # whether one of them may be there even of an exception that carries nothing itself
     next: dict[object, Plan]  # those that were made of it: by origin, attributes or text, whichever comes next
 
@@ -177,6 +179,8 @@ class Plans:
 
 def _values(plan: Plan, evidence: Evidence) -> Values | None:
     """What an exception carries where its plan looks; None where one cannot tell whether that is the same again."""
+    if plan.asks_functions:  # which may answer otherwise the next time
+        return None
     own = evidence.names()
     if not own and not plan.may_carry:
         return ()
@@ -221,7 +225,8 @@ def plan_of(kind: type, asked: Iterable[Candidate]) -> Plan:
     steering = tuple(candidate for candidate in candidates if not (is_group and candidate.passes_on))
     if all(candidate.rule.action is Action.COUNT for candidate in steering):
         steering = ()
-    paths = _paths(kind, (test.paths for candidate in candidates for test in candidate.conditions.tests))
+    tests = [test for candidate in candidates for test in candidate.conditions.tests]
+    paths = _paths(kind, (test.paths for test in tests))
     return Plan(
         kind=kind,
         is_group=is_group,
@@ -231,6 +236,7 @@ def plan_of(kind: type, asked: Iterable[Candidate]) -> Plan:
         settled=None if is_group else _settled(steering, counting),
         asks_text=any(candidate.conditions.message is not None for candidate in candidates),
         paths=paths,
+        asks_functions=any(isinstance(test.expectation, Satisfies) for test in tests),
         may_carry=any(has_class for _, has_class in paths),
         next={},
     )

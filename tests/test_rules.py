@@ -414,6 +414,16 @@ def test_an_attribute_that_raises_does_not_match(rules: FailureRules, path: str)
     assert rules.map(Awkward, DATA, when={path: [(1, 2)]}).classify(Awkward()) is UNKNOWN
 
 
+def test_a_predicate_is_asked_each_time(rules: FailureRules) -> None:
+    """A function that accepts or refuses a value may change its mind: its answer is not remembered."""
+    banned = {1}
+    rules.map(VenueError, EXECUTION, when={"code": lambda code: code in banned})
+
+    assert [rules.classify(VenueError(code=code)) for code in (1, 2)] == [EXECUTION, UNKNOWN]
+    banned.add(2)
+    assert rules.classify(VenueError(code=2)) is EXECUTION
+
+
 def test_a_predicate_that_raises_is_reported(rules: FailureRules, faults: Callable[[], int]) -> None:
     """A predicate that raises makes the rule not match, and is reported as a fault."""
     rules.map(VenueError, DATA, when={"args": lambda args: args[5]})
