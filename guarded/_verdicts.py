@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from guarded._matching import Rule
-    from guarded._plans import Plan
 
 # Read through the slots, because an exception may override `__getattribute__`.
 _cause = BaseException.__dict__["__cause__"].__get__
@@ -42,12 +41,15 @@ _NOT_CAUGHT = "guards catch what derives from Exception, and nothing else"
 _NO_RULE = "no rule matches it, nor anything that it wraps"
 
 
-class _Link(NamedTuple):
+class _Link:
     """One exception of a chain or group, and what is to be asked of it."""
 
-    error: BaseException
-    evidence: Evidence
-    plan: Plan
+    __slots__ = ("error", "evidence", "plan")
+
+    def __init__(self, error: BaseException, plans: Plans) -> None:
+        self.error = error
+        self.evidence = Evidence(error)
+        self.plan = plans.for_exception(self.evidence)
 
 
 class _Finding(NamedTuple):
@@ -88,7 +90,7 @@ class Table:
         settled = self._plans.for_class(kind).settled
         if settled is not None and Exception in mro(kind) and not self._classifiers:
             return self._remembered(kind, settled)
-        link = self._link(error)
+        link = _Link(error, self._plans)
         if Exception not in mro(kind):
             return replace(self._type_of(link, set()), action=Action.PROPAGATE, reason=_NOT_CAUGHT)
         if link.plan.settled is not None and not self._classifiers:
@@ -105,10 +107,6 @@ class Table:
         self.types[kind] = verdict.failure_type
         return verdict
 
-    def _link(self, error: BaseException) -> _Link:
-        evidence = Evidence(error)
-        return _Link(error, evidence, self._plans.for_exception(evidence))
-
     # The action: which rule ignores or propagates it, if one does.
 
     def _steering(self, link: _Link) -> tuple[Explanation | None, set[int]]:
@@ -123,7 +121,7 @@ class Table:
         ignored: dict[int, Explanation] = {}
         leaves = list(_leaves(group))
         for leaf in leaves:
-            link = self._link(leaf)
+            link = _Link(leaf, self._plans)
             chosen = first(link.plan.steering, link.evidence)
             if chosen is not None and chosen.rule.action is Action.PROPAGATE:
                 return _of_wrapper(group, chosen.says), set()
@@ -166,7 +164,7 @@ class Table:
             if not pending or len(seen) >= _MOST_LINKS:
                 return findings + [finding for _, finding in pending if finding is not None]
             error, last_wrapper = pending.pop()
-            link = self._link(error)
+            link = _Link(error, self._plans)
 
     def _said_of(self, link: _Link) -> tuple[_Finding | None, bool, bool]:
         """What is said of one exception, whether what it wraps is asked first, and whether its context is, too.
