@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from guarded._errors import InvalidConfiguration
 from guarded._rules import FailureRules
-from guarded._tracebacks import of_class, parsed
+from guarded._tracebacks import is_stand_in, of_class, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidConfiguration as fault:
         print(f"guarded explain: {fault}", file=sys.stderr)
         return 2
-    print(_text(rules.explain(error)))
+    notes = [
+        *(["its class was not imported, so rules for its base classes were not asked"] if is_stand_in(error) else []),
+        *(f"rules for its class look at {path}, which is not in a text" for path in rules.asked_of(type(error))),
+    ]
+    print("\n".join([_text(rules.explain(error)), *(f"note    {note}" for note in notes)]))
     return 0
 
 
@@ -65,7 +69,7 @@ def _text(explanation: Explanation) -> str:
         "action": explanation.action,
         "rule": explanation.rule or "none",
         "pack": explanation.pack or "none",
-        "why": explanation.reason,
+        "why": explanation.reason or "none",
     }
     return "\n".join([str(explanation), "", *(f"{name:8}{value}" for name, value in rows.items())])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,7 +60,9 @@ class Between(NamedTuple):
         return number is not None and self.low <= number <= self.high
 
     def __str__(self) -> str:
-        return f"is from {self.low} to {self.high}"
+        if self.high == float("inf"):
+            return f"is {self.low} or more"
+        return f"is {self.high} or less" if self.low == float("-inf") else f"is from {self.low} to {self.high}"
 
 
 class InRange(NamedTuple):
@@ -160,6 +163,7 @@ class Step(NamedTuple):
 
 Path = tuple[Step, ...]
 
+_STEP = re.compile(r"[^\s()]+(\(\))?")
 _CONTAINERS = (Mapping, Sequence)
 _MISSING = object()
 
@@ -279,7 +283,7 @@ def checked_tests(when: object, where: str) -> tuple[AttributeTest, ...]:
 def _checked_paths(given: object, where: str) -> Paths:
     if isinstance(given, str):
         found = paths(given)
-        if all(part.removesuffix("()").strip() for path in given.split("|") for part in path.split(".")):
+        if all(_STEP.fullmatch(part) for path in given.split("|") for part in path.strip().split(".")):
             return found
     raise InvalidConfiguration(
         f"{where}: when: {given!r} is no attribute path;"
@@ -293,6 +297,10 @@ def _expectation(path: str, value: Any, where: str) -> Expectation:
     if isinstance(value, Mapping):
         return _starts_with(path, value, where) if "starts" in value else _between(path, value, where)
     if isinstance(value, list | tuple | set | frozenset):
+        if not value:
+            raise InvalidConfiguration(
+                f"{where}: when: {path}: no value is given in {value!r}, so it would never match"
+            )
         return OneOf.of(_named_errno(path, item, where) for item in value)
     if callable(value) and not isinstance(value, type):
         return Satisfies(checked_function(value, f"{where}: when: {path}"))
@@ -300,8 +308,8 @@ def _expectation(path: str, value: Any, where: str) -> Expectation:
 
 
 def _between(path: str, limits: Mapping[str, Any], where: str) -> Between:
-    unusable = not limits or set(limits) - {"min", "max"}
-    if unusable or not all(isinstance(limit, int | float) for limit in limits.values()):
+    are_some = limits and not set(limits) - {"min", "max"} and all(isinstance(n, int | float) for n in limits.values())
+    if not are_some or limits.get("min", float("-inf")) > limits.get("max", float("inf")):
         raise InvalidConfiguration(
             f"{where}: when: {path}={dict(limits)!r}: expected a value, a list of values, {{min = 500, max = 599}}"
             " or {starts = ['08']}"

@@ -53,11 +53,14 @@ def _checked_name(name: str, where: str) -> Target:
         return _BUILTIN[name]
     if "." not in name:
         raise InvalidConfiguration(
-            f"{where}: {name!r} is no builtin exception{near_miss(name, _BUILTIN)};"
-            f" name the module of any other class, such as 'mybot.errors.{name or 'Error'}'"
+            f"{where}: {name!r} is no builtin exception; name the module of any other class,"
+            f" such as 'mybot.errors.{name if name.isidentifier() else 'Error'}'{near_miss(name, _BUILTIN)}"
         )
-    if not all(part and not part.isspace() for part in name.split(".")):
+    if not all(part.isidentifier() or part == "<locals>" for part in name.split(".")):
         raise InvalidConfiguration(f"{where}: {name!r} is no dotted name; expected one such as 'ccxt.NetworkError'")
+    found = find(name)
+    if found is not None and BaseException not in mro(found):
+        raise InvalidConfiguration(f"{where}: {name!r} is {found!r}, and no exception")
     return name
 
 
@@ -65,7 +68,7 @@ def near_miss(word: object, allowed: Iterable[str]) -> str:
     """`"; did you mean 'data_error'?"` where something allowed looks like the word, else nothing."""
     from difflib import get_close_matches  # noqa: PLC0415  # only a mistake needs it
 
-    close = get_close_matches(str(word), list(allowed), n=1)
+    close = get_close_matches(str(word), list(allowed), n=1, cutoff=0.7)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -36,7 +36,7 @@ class Explanation:
 
     def __str__(self) -> str:
         wraps = f" for the {self.wraps} that it wraps" if self.wraps else ""
-        rule = f", by the rule {self.rule!r}" if self.rule else ""
+        rule = f", by the rule {_quoted(self.rule)}" if self.rule else ""
         pack = f" of the pack {self.pack!r}" if self.pack else ""
         reason = f": {self.reason}" if self.reason else ""
         return f"{self.error_type} {self._deed()}{wraps}{rule}{pack}{reason}."
@@ -45,3 +45,8 @@ class Explanation:
         if self.action is Action.COUNT:
             return f"counts as {self.failure_type}"
         return "is ignored" if self.action is Action.IGNORE else "goes through the guard"
+
+
+def _quoted(rule: str) -> str:
+    """In quotes that it does not hold itself; regular expressions in it stay as they are written."""
+    return f'"{rule}"' if "'" in rule else f"'{rule}'"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from guarded._attributes import checked_tests
 from guarded._classnames import checked_targets, mro
 from guarded._errors import InvalidConfiguration
-from guarded._origin import is_from, is_standard
+from guarded._origin import OWN_CODE, SETTINGS_CODE, is_from, is_standard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ _NOTHING = Conditions()
 
 
 def _shown(pattern: str) -> str:
-    return repr(pattern if len(pattern) <= _LONGEST_SHOWN else f"{pattern[: _LONGEST_SHOWN - 3]}...")
+    return f"'{pattern if len(pattern) <= _LONGEST_SHOWN else f'{pattern[: _LONGEST_SHOWN - 3]}...'}'"
 
 
 def _names(kind: type) -> Iterator[str]:
@@ -212,9 +212,13 @@ def checked_modules(raised_in: object, where: str) -> tuple[str, ...]:
     if raised_in is None:
         return ()
     modules = tuple(raised_in) if isinstance(raised_in, tuple | list) else (raised_in,)
-    if modules and all(isinstance(name, str) and all(name.split(".")) for name in modules):
+    if modules and all(isinstance(name, str) and _is_place(name) for name in modules):
         return modules
     raise InvalidConfiguration(
         f"{where}: raised_in={raised_in!r}: expected the name of a module or package, such as 'pandas',"
-        " or several of them"
+        f" {OWN_CODE!r} or {SETTINGS_CODE!r}, or several of them"
     )
+
+
+def _is_place(name: str) -> bool:
+    return name in (OWN_CODE, SETTINGS_CODE) or all(part and not re.search(r"\s", part) for part in name.split("."))

@@ -103,7 +103,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     import tomllib  # noqa: PLC0415  # needed once, at the first failure
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidConfiguration(f"{path}: this rule pack cannot be read: {error}") from error
     except UnicodeDecodeError as error:

@@ -255,6 +255,10 @@ class FailureRules:
         twin._packs, twin._own, twin._classifiers = self._packs, self._own, self._classifiers
         return twin
 
+    def asked_of(self, kind: type[BaseException]) -> list[str]:
+        """The attributes, by their paths, at which rules that name a class, or a base of it outside of Python, look."""
+        return self._tabulated().paths_for(kind)
+
     def judge(self, error: BaseException) -> Explanation:
         """The same as `explain`, quicker and without raising: for guards and trackers, at every failure."""
         try:

@@ -7,41 +7,62 @@ import contextlib
 import importlib
 import importlib.util
 import re
-import sys
 import sysconfig
 import types
-from pathlib import PurePath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from guarded._classnames import near_miss
 from guarded._errors import InvalidConfiguration
+from guarded._libraries import pack_of
 from guarded._origin import is_installed, is_standard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
+_HEAD = re.compile(r"(?:  \+ Exception Group )?Traceback \(most recent call last\)")
 _FRAME = re.compile(r'\s+File "(?P<file>.*)", line \d+(?:, in (?P<function>.*))?')
 _RAISED = re.compile(r"(?P<name>[^\W\d]\w*(?:\.(?:[^\W\d]\w*|<locals>))*)(?:: (?P<text>.*))?")
+_CAMEL_CASE = re.compile(r"[A-Z]\w*[a-z]\w*")
 _OWN = re.compile(r"^ {2}[|+] ?(?!-)")  # the margin of a group's own lines
-_END = re.compile(r" {2}(?:\+-| {2})?\+-+")  # of a group
 _NEXT_MEMBER = re.compile(r" {2}(?:\+-| {2})\+-+ (?:\d+|\.\.\.) -+")
-_ERRNO = re.compile(r"\[Errno (-?\d+)\]")
+_END = re.compile(r" {2}(?:\+-| {2})?\+-+")  # of a group
+_INSTALLED = re.compile(r".*/(?:site-packages|dist-packages)/(?P<rest>.*)")
+_STANDARD = re.compile(r".*/(?:python3\.\d+|Lib)/(?P<rest>.*)|<frozen (?P<frozen>.*)>")
+
+# What libraries write into the text of what they carry as an attribute: requests, httpx, aiohttp, urllib, websockets,
+# python-binance and alpaca-py, whose codes begin with the status, in this order.
+_CARRIED = (
+    ("errno", re.compile(r"\[Errno (-?\d+)\]")),
+    ("status_code", re.compile(r"(\d{3}) (?:Client|Server) Error\b")),
+    ("status_code", re.compile(r"(?:Client|Server) error '(\d{3}) ")),
+    ("status_code", re.compile(r"(\d{3}), message=")),
+    ("status_code", re.compile(r"HTTP Error (\d{3})\b")),
+    ("status_code", re.compile(r".*\bHTTP (\d{3})$")),
+    ("code", re.compile(r"APIError\(code=(-?\d+)\)")),
+    ("code", re.compile(r'\{"code": ?(-?\d+)\b')),
+    ("status_code", re.compile(r'\{"code": ?(\d{3})\d{5}\b')),
+)
 
 
 def parsed(text: str) -> BaseException:
     """The exception that a traceback ends in, with what caused it, and the members of a group.
 
     Its class is imported if it is Python's or an installed package's; for any other, one of the same name that derives
-    from `Exception` stands in. What an exception carries beside its text is not in a traceback.
+    from `Exception` stands in. What an exception carries beside its text is not in a traceback; some libraries write
+    its status or code into the text.
 
     Args:
-        text: What Python printed; lines before it do no harm.
+        text: What Python printed; lines before it, an indent, and the same beginning of all lines do no harm.
 
     Raises:
         InvalidConfiguration: There is no traceback in it.
     """
-    return _chain(text.splitlines())
+    if "\n" not in text.strip():  # as a JSON log has it
+        text = text.replace("\\n", "\n").replace('\\"', '"')
+    return _chain(_without_prefix(text.splitlines()))
 
 
 def of_class(path: str) -> BaseException:
@@ -53,16 +74,39 @@ def of_class(path: str) -> BaseException:
     Raises:
         InvalidConfiguration: The module cannot be imported, or has no such exception.
     """
-    module, _, name = path.partition(":")
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    told = f"{path!r}: expected module:ClassName of an exception"
     try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidConfiguration(f"{path!r}: expected module:ClassName of an exception: {error}") from error
+        found: Any = importlib.import_module(module or "builtins")
+    except Exception as error:
+        raise InvalidConfiguration(
+            f"{told}: importing {module!r} raised {type(error).__name__}: {error};"
+            " what is not installed here can be explained from its traceback"
+        ) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise InvalidConfiguration(f"{told}: {found!r} has no {part!r}{near_miss(part, vars(found))}")
+        found = getattr(found, part)
     if not (isinstance(found, type) and issubclass(found, BaseException)):
-        raise InvalidConfiguration(f"{path!r}: expected module:ClassName of an exception, not {found!r}")
+        raise InvalidConfiguration(f"{told}, not {found!r}")
     return _instance(found, "", [])
+
+
+def is_stand_in(error: BaseException) -> bool:
+    """Whether an exception that was read back is of a class that was not imported, so that its bases are unknown."""
+    return "_stands_in" in type(error).__mro__[1].__dict__
+
+
+def _without_prefix(lines: Sequence[str]) -> Sequence[str]:
+    """The lines without what stands before all of them: an indent, or what a log writes."""
+    for line in lines:
+        head = _HEAD.search(line)
+        if head and head.start():
+            prefix = line[: head.start()]
+            return [other.removeprefix(prefix) for other in lines]
+        if head:
+            break
+    return lines
 
 
 def _chain(lines: Sequence[str]) -> BaseException:
@@ -101,17 +145,25 @@ def _exception(lines: Sequence[str]) -> BaseException:
         if "Traceback (most recent call last)" in line:
             frames, name = [], ""
         elif frame and not name:
-            frames.append((frame["file"], frame["function"] or "<module>"))
-        elif raised and not name and (frames or not line.startswith(" ")):
+            frames.append((frame["file"].replace("\\", "/"), frame["function"] or "<module>"))
+        elif raised and not name and (frames or _could_be_one(raised)):
             name, text = raised["name"], [raised["text"] or ""]
         elif name:
             text.append(line)
-    if not name or not (frames or "." in name or hasattr(builtins, name)):
+    if not name:
+        last = next((line.strip() for line in reversed(own) if line.strip()), "")
         raise InvalidConfiguration(
-            "no traceback: expected a last line such as 'ccxt.base.errors.InvalidOrder: too small'"
+            "no traceback: expected a last line such as 'ccxt.base.errors.InvalidOrder: too small';"
+            f" the last one is {last[:80]!r}"
         )
     error = _instance(_class(name), "\n".join(text).rstrip(), [_chain(member) for member in members])
     return error.with_traceback(_traceback(frames))
+
+
+def _could_be_one(raised: re.Match[str]) -> bool:
+    """Whether a line without a traceback before it could be an exception's."""
+    name, has_text = raised["name"], raised["text"] is not None
+    return "." in name or hasattr(builtins, name) or (has_text and _CAMEL_CASE.fullmatch(name) is not None)
 
 
 def _without_members(lines: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -133,12 +185,12 @@ def _without_members(lines: Sequence[str]) -> tuple[list[str], list[list[str]]]:
 def _class(name: str) -> type[BaseException]:
     """The class of a dotted name, or one that stands in for it."""
     module, _, leaf = name.rpartition(".")
-    module = module.partition(".<locals>")[0] or "builtins"
+    module = module.partition(".<locals>")[0] or ("builtins" if hasattr(builtins, leaf) else "__main__")
     with contextlib.suppress(Exception):  # whatever an import raises, the class is not to be had
         found = getattr(importlib.import_module(module), leaf) if _may_be_imported(module) else None
         if isinstance(found, type) and issubclass(found, BaseException):
             return found
-    return type(leaf, (Exception,), {"__module__": module, "__qualname__": leaf})
+    return type(leaf, (Exception,), {"__module__": module, "__qualname__": leaf, "_stands_in": True})
 
 
 def _may_be_imported(module: str) -> bool:
@@ -148,15 +200,27 @@ def _may_be_imported(module: str) -> bool:
 
 
 def _instance(kind: type[BaseException], text: str, members: Sequence[BaseException]) -> BaseException:
-    """An exception of a class with a text, whatever its constructor asks for."""
+    """An exception of a class with a text, whatever its constructor asks for.
+
+    Where the class makes none without its arguments, it is one of the same name and of the nearest base that does.
+    """
     namespace = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__str__": lambda _: text}
-    told: Any = type(kind.__name__, (kind,), namespace)
     made = (text or "group", members or [Exception()]) if issubclass(kind, BaseExceptionGroup) else ()
-    error: BaseException = told.__new__(told, *made)
-    error.args = (text,) if text else ()
-    number = _ERRNO.match(text)
-    if isinstance(error, OSError) and number is not None:
-        error.errno = int(number[1])
+    for base in kind.__mro__:
+        with contextlib.suppress(Exception):  # a class may ask for anything
+            told: Any = type(kind.__name__, (base,), namespace)
+            error: BaseException = told.__new__(told, *made)
+            error.args = (text,) if text else ()
+            return _with_what_the_text_tells(error, text)
+    raise AssertionError("BaseException makes one")  # pragma: no cover
+
+
+def _with_what_the_text_tells(error: BaseException, text: str) -> BaseException:
+    for name, pattern in _CARRIED:
+        told = pattern.match(text)
+        if told is not None:
+            with contextlib.suppress(Exception):  # a class may forbid to set it
+                setattr(error, name, int(told[1]))
     return error
 
 
@@ -173,24 +237,25 @@ def _traceback(frames: Sequence[tuple[str, str]]) -> types.TracebackType | None:
 
 def _here(file: str) -> str:
     """The file where this machine would have it, if it is an installed one."""
-    _, folder, rest = _split(file)
-    return f"{sysconfig.get_path('purelib')}/{rest}" if folder in _INSTALLED else file
+    installed = _INSTALLED.fullmatch(file)
+    compiled = file.endswith(".pyx") and not file.startswith("/")
+    rest = installed["rest"] if installed else file
+    return f"{sysconfig.get_path('purelib')}/{rest}" if installed or compiled else file
 
 
 def _module_of(file: str) -> str:
-    """The module that a file probably is: by its path within the packages, else by its name."""
-    _, folder, rest = _split(file)
-    path = PurePath(rest if folder else PurePath(file).name).with_suffix("")
-    parts = path.parts[:-1] if path.name == "__init__" and len(path.parts) > 1 else path.parts
-    name = ".".join(parts)
-    return name if folder in _INSTALLED or name.partition(".")[0] in sys.stdlib_module_names else parts[-1]
+    """The module that a file probably is: by its path within the packages, else by the end of its path."""
+    installed, standard = _INSTALLED.fullmatch(file), _STANDARD.fullmatch(file)
+    if installed:
+        return _dotted(PurePosixPath(installed["rest"]).with_suffix("").parts)
+    if standard:
+        return standard["frozen"] or _dotted(PurePosixPath(standard["rest"]).with_suffix("").parts)
+    path = PurePosixPath(file).with_suffix("")
+    if file.endswith(".pyx"):  # compiled code tells its path within its package
+        return _dotted(path.parts)
+    module = _dotted(path.parts[-3:] if path.name == "__init__" else path.parts[-2:])
+    return path.name if is_standard(module) or pack_of(module) else module
 
 
-_INSTALLED = ("site-packages", "dist-packages")
-_SPLIT = re.compile(r"(.*[\\/])(site-packages|dist-packages|python3\.\d+|Lib)[\\/](.*)")
-
-
-def _split(file: str) -> tuple[str, str, str]:
-    """A file's path before the folder of the packages, that folder, and the path within it."""
-    found = _SPLIT.fullmatch(file.replace("<frozen ", "").removesuffix(">"))
-    return (found[1], found[2], found[3].replace("\\", "/")) if found else ("", "", file)
+def _dotted(parts: Iterable[str]) -> str:
+    return ".".join(part for part in parts if part not in {"__init__", "/"}) or "__init__"

@@ -12,6 +12,7 @@ from guarded._explanation import Explanation
 from guarded._failure import FailureType, checked_type
 from guarded._faults import report
 from guarded._matching import Action
+from guarded._packs import GENERAL, STANDARD
 from guarded._plans import Plans, first, steered
 from guarded._secrets import type_name
 
@@ -83,6 +84,12 @@ class Table:
     def is_current(self) -> bool:
         """Whether every dotted name still means what it meant."""
         return self._plans.are_current()
+
+    def paths_for(self, kind: type[BaseException]) -> list[str]:
+        """The attributes at which rules for a class look, but for those of the general rules and of Python's own."""
+        candidates = self._plans.for_class(kind).candidates
+        rules = [candidate.rule for candidate in candidates if candidate.rule.pack not in (GENERAL, STANDARD)]
+        return list(dict.fromkeys(test.paths.text for rule in rules for test in rule.conditions.tests))
 
     def explain(self, error: BaseException) -> Explanation:
         """The verdict on an exception."""

@@ -240,12 +240,14 @@ def test_a_name_takes_effect_when_a_loaded_module_gains_it(rules: FailureRules, 
 @pytest.mark.parametrize(
     ("exception", "told"),
     [
-        ("KeyEror", r"map\(\): 'KeyEror' is no builtin exception; did you mean 'KeyError'\?; name the module"),
+        ("KeyEror", r"map\(\): 'KeyEror' is no builtin exception; name the module of .*'; did you mean 'KeyError'\?"),
         ("NetworkError", "'NetworkError' is no builtin exception.*such as 'mybot.errors.NetworkError'"),
         ("print", "'print' is no builtin exception"),
         ("", "'' is no builtin exception.*such as 'mybot.errors.Error'"),
         ("venue..Error", r"'venue..Error' is no dotted name; expected one such as 'ccxt.NetworkError'"),
         (". ", r"is no dotted name"),
+        ("mybroker.*", r"'mybroker.\*' is no dotted name"),
+        ("json.JSONEncoder", "'json.JSONEncoder' is <class 'json.encoder.JSONEncoder'>, and no exception"),
         ((), "no exception is named"),
         (int, r"<class 'int'> is no exception class; give a class, or its dotted name"),
         (KeyError("x"), r"KeyError\('x'\) is no exception class"),
@@ -467,6 +469,10 @@ class Later:
         ({"code": {"starts": "a", "min": 1}}, "expected one or several texts"),
         ({"code": {"starts": ["a", 1]}}, "expected one or several texts"),
         ({"code |": 1}, r"'code \|' is no attribute path"),
+        ({"code code2": 1}, "'code code2' is no attribute path"),
+        ({"get(x)": 1}, r"'get\(x\)' is no attribute path"),
+        ({"code": []}, r"when: code: no value is given in \[\], so it would never match"),
+        ({"code": {"min": 5, "max": 2}}, "when: code={'min': 5, 'max': 2}: expected a value"),
         ({"errno": "EADDRINUS"}, "when: errno='EADDRINUS': the module errno of this system has no such name"),
         ({"reason.errno": ["errorcode"]}, "when: reason.errno='errorcode': the module errno"),
         ({"code": later}, "when: code: <function later at .*> is async; rules are asked where nothing can be awaited"),
@@ -558,7 +564,7 @@ def test_a_deep_traceback_is_looked_at_from_its_inner_end(rules: FailureRules) -
     assert rules.classify(raised_through(*["strategy"] * 200, "pandas")) is DATA
 
 
-@pytest.mark.parametrize("raised_in", ["", "pandas..core", [], 3, ["pandas", 3]])
+@pytest.mark.parametrize("raised_in", ["", "pandas..core", [], 3, ["pandas", 3], "Own code", "settings  code"])
 def test_a_module_that_cannot_be_one_is_refused_at_once(rules: FailureRules, raised_in: Any) -> None:
     """What is no module's name is an error at once."""
     with pytest.raises(InvalidConfiguration, match=r"map\(\): raised_in=.*: expected the name of a module or package"):
@@ -1184,6 +1190,9 @@ def test_an_explanation_reads_as_a_sentence(error: BaseException, sentence: str)
         ({"when": {"code": [3, "x"]}}, "whose code is one of 3, 'x'"),
         ({"when": {"response.code": range(500, 600)}}, "whose response.code is in range(500, 600)"),
         ({"when": {"code": {"min": 1, "max": 2.5}}}, "whose code is from 1 to 2.5"),
+        ({"when": {"code": {"min": 500}}}, "whose code is 500 or more"),
+        ({"when": {"code": {"max": -1}}}, "whose code is -1 or less"),
+        ({"message": r"\bx\b"}, r"whose text matches '\bx\b'"),
         ({"when": {"code": len}}, "whose code satisfies len"),
         ({"when": {"code": functools.partial(int)}}, "whose code satisfies partial"),
         (

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
 import traceback
@@ -23,6 +24,7 @@ from guarded._tracebacks import of_class, parsed
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Self
 
 
 def raised(function: Callable[[], Any]) -> Exception:
@@ -174,11 +176,87 @@ ValueError: Redis URL must specify one of the following schemes (redis://, redis
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("urllib.error.HTTPError: HTTP Error 401: Unauthorized", "configuration_error"),
+        ("requests.exceptions.HTTPError: 404 Client Error: Not Found for url: http://x/v1/a", "data_error"),
+        (
+            "requests.exceptions.HTTPError: 422 Client Error: Unprocessable for url: http://x/v2/orders",
+            "execution_error",
+        ),
+        (
+            "httpx.HTTPStatusError: Client error '451 Unavailable For Legal Reasons' for url 'http://x'",
+            "configuration_error",
+        ),
+        ("aiohttp.client_exceptions.ClientResponseError: 404, message='Not Found', url='http://x'", "data_error"),
+        ("websockets.exceptions.InvalidStatus: server rejected WebSocket connection: HTTP 401", "configuration_error"),
+        ("binance.exceptions.BinanceAPIException: APIError(code=-1021): Timestamp for this", "connection_error"),
+        ('alpaca.common.exceptions.APIError: {"code": 42210000, "message": "must be DAY orders"}', "execution_error"),
+        ("OSError: [Errno 111] Connect call failed", "connection_error"),
+    ],
+)
+def test_what_a_text_tells_of_the_status_counts(text: str, expected: str) -> None:
+    """A status or code that a library writes into its text is taken for what the exception carried."""
+    assert FailureRules().explain(parsed(text)).failure_type == expected
+
+
+@pytest.mark.parametrize(
+    ("frame", "raised", "expected"),
+    [
+        ('File "<frozen os>", line 679, in __getitem__', "KeyError: 'API_KEY'", "configuration_error"),
+        ('File "pandas/_libs/lib.pyx", line 2816, in maybe', "ValueError: Unable to parse string", "data_error"),
+        ('File "/home/bot/mybot/settings/__init__.py", line 1, in load', "KeyError: 'x'", "configuration_error"),
+        ('File "/home/bot/mybot/settings/loader.py", line 1, in load', "KeyError: 'x'", "configuration_error"),
+        ('File "C:\\bot\\config.py", line 1, in load', "KeyError: 'x'", "configuration_error"),
+        ('File "C:\\py\\Lib\\configparser.py", line 1, in get', "KeyError: 'x'", "configuration_error"),
+        (
+            'File "/usr/lib/python3/dist-packages/redis/connection.py", line 1, in f',
+            "ValueError: x",
+            "configuration_error",
+        ),
+        ('File "/home/me/ta/strategy.py", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
+        ('File "strategy.py", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
+        ('File "<string>", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
+        ('File "/__init__.py", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
+    ],
+)
+def test_the_module_of_a_frame_is_told_by_its_path(frame: str, raised: str, expected: str) -> None:
+    """Python's modules, compiled ones, installed ones and the author's own are told apart by the paths of frames."""
+    text = f"Traceback (most recent call last):\n  {frame}\n    code\n{raised}"
+
+    assert FailureRules().explain(parsed(text)).failure_type == expected
+
+
+@pytest.mark.parametrize("raising", [missing_row, wrapped, group])
+@pytest.mark.parametrize("prefix", ["    ", "bot_1  | ", "May 01 10:00:00 host bot[123]: ", "> "])
+def test_what_stands_before_all_lines_does_no_harm(raising: Callable[[], None], prefix: str) -> None:
+    """An indent, or what a log writes before each line, is cut off."""
+    error = raised(raising)
+    text = "".join(f"{prefix}{line}" for line in text_of(error).splitlines(keepends=True))
+
+    assert FailureRules().explain(parsed(text)) == FailureRules().explain(error)
+
+
+def test_a_line_of_a_json_log_is_read() -> None:
+    """A traceback within one line, with its line ends escaped, is read."""
+    line = json.dumps({"message": text_of(raised(wrapped))})
+
+    assert FailureRules().explain(parsed(line)).wraps == "ConnectionResetError"
+
+
+def test_a_class_without_its_module_is_taken_at_its_name() -> None:
+    """A last line alone, with a class that is no builtin and no module, is taken for an exception if it has a text."""
+    assert FailureRules().explain(parsed("InsufficientFunds: no money")).failure_type == "execution_error"
+
+
+@pytest.mark.parametrize(
     "text", ["", "hello", "hello\nworld", "2025 ERROR: failed", "Traceback (most recent call last):\n"]
 )
 def test_what_is_no_traceback_is_refused(text: str) -> None:
     """A text without an exception is an error that says what was expected."""
-    with pytest.raises(InvalidConfiguration, match="no traceback: expected"):
+    last = (text.splitlines() or [""])[-1]
+    told = f"no traceback: expected.*{re.escape(last)}"
+    with pytest.raises(InvalidConfiguration, match=told):
         parsed(text)
 
 
@@ -198,15 +276,43 @@ def test_a_class_is_imported_by_its_name() -> None:
     assert FailureRules().explain(of_class("smtplib:SMTPAuthenticationError")).failure_type == "configuration_error"
     assert FailureRules().explain(of_class("imaplib:IMAP4.abort")).failure_type == "connection_error"
     assert FailureRules().explain(of_class("builtins:ExceptionGroup")).failure_type == "unknown_error"
+    assert FailureRules().explain(of_class("json.JSONDecodeError")).failure_type == "data_error"
+    assert FailureRules().explain(of_class("ValueError")).failure_type == "data_error"
+
+
+def test_a_module_that_raises_when_it_is_imported_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the import of the module raises is part of the error."""
+    (tmp_path / "broken_bot.py").write_text("1 / 0", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(InvalidConfiguration, match="importing 'broken_bot' raised ZeroDivisionError: division by zero"):
+        of_class("broken_bot:Error")
+
+
+class Demanding(ValueError):
+    """A class that cannot be made without its arguments, as pydantic's are."""
+
+    def __new__(cls, title: str, lines: int) -> Self:
+        return super().__new__(cls, title, lines)
+
+
+def test_a_class_that_asks_for_arguments_is_explained_all_the_same() -> None:
+    """Of a class that makes no instance without arguments the name and the bases count."""
+    rules = FailureRules().map(Demanding, "execution_error")
+
+    assert rules.explain(of_class(f"{__name__}:Demanding")).failure_type == "data_error"
+    rules.map(f"{__name__}.Demanding", "execution_error")
+    assert rules.explain(of_class(f"{__name__}:Demanding")).failure_type == "execution_error"
 
 
 @pytest.mark.parametrize(
     ("path", "told"),
     [
         ("no_such_module:Error", "No module named 'no_such_module'"),
-        ("json:NoSuchError", "has no attribute 'NoSuchError'"),
-        ("json", "expected module:ClassName"),
-        (":Error", "expected module:ClassName"),
+        ("no_such_module:Error", "what is not installed here can be explained from its traceback"),
+        ("json:JSONDecodeEror", "has no 'JSONDecodeEror'; did you mean 'JSONDecodeError'"),
+        ("json", "has no 'json'"),
+        (":Error", "has no 'Error'"),
         ("json:loads", "not <function loads"),
         ("builtins:int", "not <class 'int'>"),
     ],
@@ -247,6 +353,25 @@ def test_the_command_explains_a_class(capsys: pytest.CaptureFixture[str]) -> Non
         "action  count",
         "rule    none",
         "pack    none",
+    ]
+
+
+def test_the_command_says_what_it_could_not_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Where rules look at attributes, or at bases of a class that was not imported, a note says so."""
+    pack = tmp_path / "mine.toml"
+    pack.write_text(
+        'pack = "mine"\n[[rule]]\nexception = "mybroker.OrderError"\nwhen = { "code | response.code" = 3 }\n'
+        'type = "execution_error"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(sys, "stdin", io.StringIO("mybroker.OrderError: no"))
+
+    assert main(["explain", "--rules", str(pack)]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "note    its class was not imported, so rules for its base classes were not asked",
+        "note    rules for its class look at code | response.code, which is not in a text",
     ]
 
 
