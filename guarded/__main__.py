@@ -30,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for pack in given.rules:
             rules.load(pack)
-        error = parsed(sys.stdin.read()) if given.exception is None else of_class(given.exception)
+        error = (
+            parsed(sys.stdin.buffer.read().decode(errors="replace"))
+            if given.exception is None
+            else of_class(given.exception)
+        )
     except InvalidConfiguration as fault:
         print(f"guarded explain: {fault}", file=sys.stderr)
         return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +73,9 @@ class InRange(NamedTuple):
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is a number, or the text of one, in the range."""
-        return _number(value) in self.numbers
+        number = _number(value)
+        # A range looks an int up at once, and for all else at each of its members.
+        return number is not None and math.isfinite(number) and number == int(number) and int(number) in self.numbers
 
     def __str__(self) -> str:
         return f"is in {self.numbers}"
@@ -190,8 +193,8 @@ class Paths:
         """What they lead to; those that lead nowhere, or raise on the way, are left out."""
         found: list[Any] = []
         for first, rests in self.branches:
-            if first.is_call and isinstance(getattr(type(error), first.name, None), property):
-                continue  # no method: to read it might warn of a name that is going out of use
+            if first.is_call and not _is_plain_method(getattr(type(error), first.name, None)):
+                continue
             try:
                 holder: Any = getattr(error, first.name, _MISSING)
                 if holder is not _MISSING and first.is_call:
@@ -204,6 +207,11 @@ class Paths:
 
     def __reduce__(self) -> tuple[Callable[[str], Paths], tuple[str]]:
         return paths, (self.text,)
+
+
+def _is_plain_method(found: object) -> bool:
+    """Whether an attribute may be called: to read a property might warn, and a coroutine would not be awaited."""
+    return not isinstance(found, property) and not inspect.iscoroutinefunction(found)
 
 
 def _reached(value: Any, path: Path) -> Any:
@@ -243,6 +251,11 @@ class AttributeTest(NamedTuple):
 
     paths: Paths  # one of them that leads to what is expected is enough
     expectation: Expectation
+
+    @property
+    def asks_a_function(self) -> bool:
+        """Whether a function of the user's is asked, which may have effects, and answer otherwise the next time."""
+        return isinstance(self.expectation, Satisfies)
 
     def holds(self, evidence: Evidence) -> bool:
         """Whether a path leads to what is expected; whatever raises on the way means no."""

@@ -84,6 +84,12 @@ def defining_path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def module_of(kind: type) -> str:
+    """The module in which a class says that it was defined; nothing where it says something else."""
+    module: object = kind.__module__
+    return module if isinstance(module, str) else ""
+
+
 def find(name: str) -> type | None:
     """The class that a dotted name stands for at this moment, or None."""
     for holder, path in _loaded_holders(name):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from guarded._origin import origin_of
+from guarded._origin import innermost_frames, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,29 +16,30 @@ if TYPE_CHECKING:
 _dict = BaseException.__dict__["__dict__"].__get__
 _traceback = BaseException.__dict__["__traceback__"].__get__
 
-_LONGEST_TEXT = 10_000
-_MOST_FRAMES = 64
+_LONGEST_NAME = 200
 
 
 class Evidence:
     """One exception under examination; what is costly to read is read only if a rule asks for it."""
 
-    __slots__ = ("_values", "error")
+    __slots__ = ("_longest_text", "_values", "error")
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, longest_text: int) -> None:
         self.error = error
+        self._longest_text = longest_text
         self._values: dict[Paths, tuple[Any, ...]] = {}
 
     def text(self) -> str | None:
-        """The first 10,000 characters of `str(error)` in lower case; None where that raises."""
+        """The beginning of `str(error)` in lower case; None where that raises."""
         try:
-            return str(self.error)[:_LONGEST_TEXT].lower()
+            # By the methods of str itself: a text may be of a class of its own, which might hold on to the exception.
+            return str.__getitem__(str(self.error), slice(self._longest_text)).lower()
         except Exception:  # noqa: BLE001  # a hostile __str__ may raise anything
             return None
 
     def names(self) -> Iterable[str]:
         """The attributes that the exception itself carries, apart from what its class has."""
-        return _dict(self.error)  # type: ignore[no-any-return]  # every __dict__ maps names
+        return dict.keys(_dict(self.error))  # of dict itself: it may be of a class of its own
 
     def values(self, paths: Paths) -> tuple[Any, ...]:
         """What the paths lead to; those that lead nowhere, or raise, are left out."""
@@ -50,12 +50,8 @@ class Evidence:
 
     def calls(self) -> set[str]:
         """The names of the functions on the way to where it was raised, in lower case; the innermost 64 of them."""
-        names: deque[str] = deque(maxlen=_MOST_FRAMES)
-        traceback = _traceback(self.error)
-        while traceback is not None:
-            names.append(traceback.tb_frame.f_code.co_name)
-            traceback = traceback.tb_next
-        return {name.lower() for name in names}
+        frames = innermost_frames(_traceback(self.error))
+        return {frame.f_code.co_name[:_LONGEST_NAME].lower() for frame in frames}
 
     def origin(self) -> Origin:
         """Where it was raised."""

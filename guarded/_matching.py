@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from guarded._attributes import checked_tests
-from guarded._classnames import checked_targets, mro
+from guarded._classnames import checked_targets, module_of, mro
 from guarded._errors import InvalidConfiguration
 from guarded._origin import OWN_CODE, SETTINGS_CODE, is_from, is_standard
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST_SHOWN = 80
+_ESCAPED_CHARACTER = re.compile(r"\\[xun0-9]")  # which may be a capital letter
 
 # Between the words of a name such as `HTTPStatusError` or `error_perm`.
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
@@ -89,11 +90,15 @@ class Conditions(NamedTuple):
         """What is left to ask of an exception with its attributes; None where they are not as they have to be."""
         if not self.tests:
             return self
-        return self._replace(tests=()) if all(test.holds(evidence) for test in self.tests) else None
+        left = tuple(test for test in self.tests if test.asks_a_function)
+        holds = all(test.holds(evidence) for test in self.tests if not test.asks_a_function)
+        return self._replace(tests=left) if holds else None
 
     def hold(self, evidence: Evidence) -> bool:
-        """Whether what is left then holds: what was called on the way to where it was raised."""
-        return self.called is None or any(map(compiled(self.called).search, evidence.calls()))
+        """Whether what is left then holds: what functions of the user's say, and what was called on the way."""
+        return all(test.holds(evidence) for test in self.tests) and (
+            self.called is None or any(map(compiled(self.called).search, evidence.calls()))
+        )
 
     def __str__(self) -> str:
         parts = [f" whose name matches {_shown(self.named)}"] if self.named else []
@@ -114,7 +119,7 @@ def _shown(pattern: str) -> str:
 def _names(kind: type) -> Iterator[str]:
     """The words of the name of a class and of its bases, in lower case; none of classes of the standard library."""
     for base in mro(kind):
-        own = not is_standard(base.__module__)
+        own = not is_standard(module_of(base))
         yield _WORD.sub(" ", base.__name__).lower() if own else ""
 
 
@@ -124,7 +129,8 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
     Without IGNORECASE the search is several times faster, and where the pattern is in lower case it finds the same.
     """
-    return re.compile(pattern, re.NOFLAG if pattern == pattern.lower() else re.IGNORECASE)
+    in_lower_case = pattern == pattern.lower() and not _ESCAPED_CHARACTER.search(pattern)
+    return re.compile(pattern, re.NOFLAG if in_lower_case else re.IGNORECASE)
 
 
 class Rule(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from functools import cache, lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeGuard
 
 from guarded._libraries import FAMILIES, pack_of
@@ -37,16 +37,20 @@ def origin_of(traceback: TracebackType | None) -> Origin:
     while innermost.tb_next is not None:
         innermost = innermost.tb_next
     frame = innermost.tb_frame
-    return _of_one(dict.get(frame.f_globals, "__name__"), frame.f_code.co_filename) or _of_several(traceback)
+    module = dict.get(frame.f_globals, "__name__")
+    return (_of_one(module, frame.f_code.co_filename) if _is_name(module) else ()) or _of_several(traceback)
 
 
 @lru_cache(maxsize=1024)
-def _of_one(module: object, file: str) -> Origin:
+def _of_one(module: str, file: str) -> Origin:
     """The origin of what was raised in a module; none where one has to look further outwards."""
-    if not _is_name(module) or is_standard(module) or pack_of(module) in FAMILIES:
+    if is_standard(module) or pack_of(module) in FAMILIES:
         return ()
-    is_own = pack_of(module) is None and not is_installed(file)
-    return (OWN_CODE, module) if is_own else (module,)
+    if is_installed(file):
+        return (module,)
+    if pack_of(module) is None:
+        return (OWN_CODE, module)
+    return (OWN_CODE,) if PurePath(file).is_absolute() and Path(file).exists() else (module,)  # the user's own redis.py
 
 
 def _is_name(module: object) -> TypeGuard[str]:
@@ -54,14 +58,19 @@ def _is_name(module: object) -> TypeGuard[str]:
     return isinstance(module, str) and module.strip("<?>") != ""
 
 
-def _of_several(traceback: TracebackType | None) -> Origin:
+def innermost_frames(traceback: TracebackType | None) -> deque[FrameType]:
+    """The frames of a traceback, of a deep one the last 64."""
     frames: deque[FrameType] = deque(maxlen=_MOST_FRAMES)
     while traceback is not None:
         frames.append(traceback.tb_frame)
         traceback = traceback.tb_next
+    return frames
+
+
+def _of_several(traceback: TracebackType | None) -> Origin:
     modules: list[str] = []
     family: str | None = None
-    for frame in reversed(frames):
+    for frame in reversed(innermost_frames(traceback)):
         module = dict.get(frame.f_globals, "__name__")
         if not _is_name(module):
             continue

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from guarded._attributes import Satisfies
-from guarded._classnames import mro, unsettled
+from guarded._classnames import module_of, mro, unsettled
 from guarded._explanation import Explanation
 from guarded._failure import FailureType
 from guarded._libraries import pack_of
@@ -29,7 +29,7 @@ _K = TypeVar("_K", bound="Hashable")
 
 _KEYS = frozenset({int, str, type(None)})  # of which equal ones are the same to a rule
 _MOST_KEPT = 1_000
-_LONGEST_TEXT_KEPT = 1_000
+_LONGEST_KEPT = 1_000
 
 
 class Candidate(NamedTuple):
@@ -58,7 +58,6 @@ class Plan(NamedTuple):
     settled: Explanation | None  # the verdict, where nothing is left to ask
     asks_text: bool
     paths: tuple[tuple[Paths, bool], ...]  # where attributes are looked for, and whether the class itself may have them
-    asks_functions: bool  # whether a function of the user's is to be asked about one of them
     may_carry: bool  # whether one of them may be there even of an exception that carries nothing itself
     next: dict[object, Plan]  # those that were made of it: by origin, attributes or text, whichever comes next
 
@@ -128,14 +127,14 @@ class Plans:
         plan = plan.next.get(origin) or self._keep(plan.next, origin, self._at(plan.kind, origin))
         if plan.settled is not None:
             return plan
+        values = _values(plan, evidence) if plan.paths else ()
         if plan.paths:
-            values = _values(plan, evidence)
             known = None if values is None else plan.next.get(values)
             plan = known or self._with_attributes(plan, evidence, values)
         if plan.settled is not None or not plan.asks_text:
             return plan
         text = evidence.text()
-        return plan.next.get(text) or self._with_text(plan, text)
+        return plan.next.get(text) or self._with_text(plan, text, keep=values is not None)
 
     def _at(self, kind: type, origin: Origin) -> Plan:
         return self._planned(kind, origin).after(lambda conditions: conditions.after_origin(origin))
@@ -144,10 +143,10 @@ class Plans:
         narrowed = plan.after(lambda conditions: conditions.after_attributes(evidence))
         return narrowed if values is None else self._keep(plan.next, values, narrowed)
 
-    def _with_text(self, plan: Plan, text: str | None) -> Plan:
+    def _with_text(self, plan: Plan, text: str | None, *, keep: bool) -> Plan:
         narrowed = plan.after(lambda conditions: conditions.after_text(text))
-        is_long = text is not None and len(text) > _LONGEST_TEXT_KEPT
-        return narrowed if is_long else self._keep(plan.next, text, narrowed)
+        is_long = text is not None and len(text) > _LONGEST_KEPT
+        return self._keep(plan.next, text, narrowed) if keep and not is_long else narrowed
 
     def _keep(self, plans: dict[_K, Plan], key: _K, plan: Plan) -> Plan:
         """Keep a plan, but not without bound: some libraries make classes at run time, and texts differ."""
@@ -165,7 +164,7 @@ class Plans:
 
     def _shelves_for(self, kind: type, origin: Origin) -> list[Shelf]:
         """The user's rules, and those of the packs for the libraries that a class, or its raising, is of."""
-        modules = [base.__module__ for base in mro(kind)]
+        modules = [module_of(base) for base in mro(kind)]
         about = {pack for module in (*modules, *origin) if (pack := pack_of(module)) is not None}
         return [self._own, *(self._shelf(pack) for pack in (GENERAL, STANDARD, *sorted(about)) if pack in self._packs)]
 
@@ -179,8 +178,6 @@ class Plans:
 
 def _values(plan: Plan, evidence: Evidence) -> Values | None:
     """What an exception carries where its plan looks; None where one cannot tell whether that is the same again."""
-    if plan.asks_functions:  # which may answer otherwise the next time
-        return None
     own = evidence.names()
     if not own and not plan.may_carry:
         return ()
@@ -190,7 +187,11 @@ def _values(plan: Plan, evidence: Evidence) -> Values | None:
             for paths, has_class in plan.paths
         ]
     )
-    return values if _KEYS.issuperset([type(value) for found in values for value in found]) else None
+    return values if all(map(_can_be_kept, chain.from_iterable(values))) else None
+
+
+def _can_be_kept(value: object) -> bool:
+    return type(value) in _KEYS and (type(value) is not str or len(value) <= _LONGEST_KEPT)
 
 
 def _namespaces_to_watch(rules: Sequence[Rule]) -> tuple[Sized, ...]:
@@ -226,7 +227,7 @@ def plan_of(kind: type, asked: Iterable[Candidate]) -> Plan:
     if all(candidate.rule.action is Action.COUNT for candidate in steering):
         steering = ()
     tests = [test for candidate in candidates for test in candidate.conditions.tests]
-    paths = _paths(kind, (test.paths for test in tests))
+    paths = _paths(kind, (test.paths for test in tests if not test.asks_a_function))
     return Plan(
         kind=kind,
         is_group=is_group,
@@ -236,7 +237,6 @@ def plan_of(kind: type, asked: Iterable[Candidate]) -> Plan:
         settled=None if is_group else _settled(steering, counting),
         asks_text=any(candidate.conditions.message is not None for candidate in candidates),
         paths=paths,
-        asks_functions=any(isinstance(test.expectation, Satisfies) for test in tests),
         may_carry=any(has_class for _, has_class in paths),
         next={},
     )
@@ -257,8 +257,9 @@ def steered(steering: Explanation, verdict: Explanation) -> Explanation:
 
 def _paths(kind: type, asked: Iterable[Paths]) -> tuple[tuple[Paths, bool], ...]:
     """Some paths, each once, and whether a class has what they begin with, or makes attributes up when asked for."""
-    namespaces = [base.__dict__ for base in mro(kind) if base is not object]
-    makes_up = any("__getattr__" in names or "__getattribute__" in names for names in namespaces[:-1])
+    namespaces = [base.__dict__ for base in mro(kind)]
+    made = [names for base, names in zip(mro(kind), namespaces, strict=True) if base not in (BaseException, object)]
+    makes_up = any("__getattr__" in names or "__getattribute__" in names for names in made)
     return tuple(
         (paths, makes_up or any(not paths.names.isdisjoint(names) for names in namespaces))
         for paths in dict.fromkeys(asked)

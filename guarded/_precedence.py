@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from guarded._classnames import defining_path, find, label, mro
+from guarded._classnames import defining_path, find, label, module_of, mro
 from guarded._origin import is_standard
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ class Shelf:
         if tier in (Tier.GENERAL, Tier.OTHERWISE, Tier.NAME):
             asked_at = foreign or place
         nearest = name if tier is Tier.NAME else place
-        return (tier is not Tier.OWN, asked_at, tier, nearest, -rule.conditions.number, -order)
+        of_a_pack = self._tier is not Tier.OWN
+        return (tier is not Tier.OWN, asked_at, tier, of_a_pack, nearest, -rule.conditions.number, -order)
 
     def _tier_of(self, rule: Rule, place: int, foreign: int) -> Tier:
         if rule.otherwise:
@@ -118,8 +119,9 @@ def in_order(kind: type, shelves: Iterable[Shelf]) -> list[Applicable]:
 
     1. The user's own rules, then those of packs.
     2. The nearer class, as the method resolution order has it: a rule for `ConnectionError` before one for `OSError`.
-       General rules are asked after those for classes of libraries, and before those for Python's own, whichever of
-       these they name; and rules with `otherwise` right after the general ones.
+       About a class of a library, general rules are asked between the rules for classes of libraries and those for
+       Python's own, whichever class they name; then what `otherwise` says, the user's before a pack's; then what the
+       class is called.
     3. For one class, the rules of the library, general ones, those of Python's own pack.
     4. The rule with more conditions (`message`, `raised_in` and each path of `when` are one each).
     5. The rule that was declared later.
@@ -128,6 +130,6 @@ def in_order(kind: type, shelves: Iterable[Shelf]) -> list[Applicable]:
         kind: The class of an exception.
         shelves: Where the rules stand.
     """
-    foreign = next((place for place, base in enumerate(mro(kind)) if is_standard(base.__module__)), 0)
+    foreign = next((place for place, base in enumerate(mro(kind)) if is_standard(module_of(base))), 0)
     applicable = [found for shelf in shelves for found in shelf.rules_for(kind, foreign)]
     return sorted(applicable, key=lambda found: found.rank)

@@ -49,8 +49,9 @@ class FailureRules:
 
     1. your own (`map`, `ignore`, `propagate`, `load`) before the packs';
     2. the nearer class in the exception's MRO before the farther: a rule for `ConnectionError` before one for
-       `OSError`, with or without conditions. The general rules come between those for the classes of libraries and
-       those for Python's own, whichever of these they name, and rules with `otherwise` right after them;
+       `OSError`, with or without conditions. About a class that is not Python's own the general rules are asked
+       between those for the classes of libraries and those for Python's own, whichever class they name; then what
+       `otherwise` says, yours before a pack's; then what the class is called;
     3. for one class, the rule with more conditions before the one with fewer;
     4. the later-declared before the earlier.
 
@@ -95,7 +96,7 @@ class FailureRules:
             exception: A class, a dotted name, or several of them; derived classes are meant too.
             failure_type: The type, or its value such as `"data_error"`.
             message: A regular expression that is searched for in the first 10,000 characters of the exception's
-                text, upper and lower case alike.
+                text, upper and lower case alike; of what long chains and wide groups hold, less is read.
             when: What attributes have to be, by their path: `"response.status_code"`, `"args.0"` (an item by number
                 or key), `"code()"` (a method without arguments); with a bar between several paths one of them is
                 enough. Expected is a value, a list of values, a `range`, `{"min": 500, "max": 599}`,
@@ -233,11 +234,11 @@ class FailureRules:
             InvalidConfiguration: It is no exception.
         """
         table = self._table
-        if table is not None and table.modules == len(modules):
-            kind = table.types.get(type(error))
-            if kind is not None:
-                return kind
-        return self.explain(error).failure_type
+        try:
+            kind = None if table is None or table.modules != len(modules) else table.types.get(type(error))
+        except TypeError:  # a metaclass may make classes that have no hash
+            kind = None
+        return self.explain(error).failure_type if kind is None else kind
 
     def explain(self, error: BaseException) -> Explanation:
         """What becomes of an exception, and why.

@@ -29,6 +29,7 @@ _CAMEL_CASE = re.compile(r"[A-Z]\w*[a-z]\w*")
 _OWN = re.compile(r"^ {2}[|+] ?(?!-)")  # the margin of a group's own lines
 _NEXT_MEMBER = re.compile(r" {2}(?:\+-| {2})\+-+ (?:\d+|\.\.\.) -+")
 _END = re.compile(r" {2}(?:\+-| {2})?\+-+")  # of a group
+_WITH_EFFECTS = frozenset({"antigravity", "idlelib", "this"})  # when they are imported
 _INSTALLED = re.compile(r".*/(?:site-packages|dist-packages)/(?P<rest>.*)")
 _STANDARD = re.compile(r".*/(?:python3\.\d+|Lib)/(?P<rest>.*)|<frozen (?P<frozen>.*)>")
 
@@ -50,9 +51,9 @@ _CARRIED = (
 def parsed(text: str) -> BaseException:
     """The exception that a traceback ends in, with what caused it, and the members of a group.
 
-    Its class is imported if it is Python's or an installed package's; for any other, one of the same name that derives
-    from `Exception` stands in. What an exception carries beside its text is not in a traceback; some libraries write
-    its status or code into the text.
+    Its class is imported if it is Python's, or of an installed library that packs know; for any other, one of the same
+    name that derives from `Exception` stands in. What an exception carries beside its text is not in a traceback; some
+    libraries write its status or code into the text.
 
     Args:
         text: What Python printed; lines before it, an indent, and the same beginning of all lines do no harm.
@@ -60,9 +61,13 @@ def parsed(text: str) -> BaseException:
     Raises:
         InvalidConfiguration: There is no traceback in it.
     """
+    text = text.replace("\0", "")
     if "\n" not in text.strip():  # as a JSON log has it
         text = text.replace("\\n", "\n").replace('\\"', '"')
-    return _chain(_without_prefix(text.splitlines()))
+    try:
+        return _chain(_without_prefix(text.splitlines()))
+    except RecursionError:
+        raise InvalidConfiguration("no traceback that could be read: its groups are nested too deep") from None
 
 
 def of_class(path: str) -> BaseException:
@@ -186,7 +191,7 @@ def _class(name: str) -> type[BaseException]:
     """The class of a dotted name, or one that stands in for it."""
     module, _, leaf = name.rpartition(".")
     module = module.partition(".<locals>")[0] or ("builtins" if hasattr(builtins, leaf) else "__main__")
-    with contextlib.suppress(Exception):  # whatever an import raises, the class is not to be had
+    with contextlib.suppress(Exception, SystemExit):  # whatever an import raises, the class is not to be had
         found = getattr(importlib.import_module(module), leaf) if _may_be_imported(module) else None
         if isinstance(found, type) and issubclass(found, BaseException):
             return found
@@ -194,9 +199,17 @@ def _class(name: str) -> type[BaseException]:
 
 
 def _may_be_imported(module: str) -> bool:
-    """Whether a module is Python's or of an installed package; to import one of the user's might start a bot."""
-    spec = importlib.util.find_spec(module.partition(".")[0])
-    return is_standard(module) or (spec is not None and is_installed(spec.origin or ""))
+    """Whether a module is of an installed library that packs know, or Python's and not the user's of the same name.
+
+    To import one of the user's might start a bot.
+    """
+    package = module.partition(".")[0]
+    spec = importlib.util.find_spec(package)
+    origin = "" if spec is None else spec.origin or ""
+    if is_standard(module):
+        is_pythons = origin in ("built-in", "frozen") or origin.startswith(sysconfig.get_path("stdlib"))
+        return is_pythons and package not in _WITH_EFFECTS and not is_installed(origin)
+    return pack_of(module) is not None and is_installed(origin) and "__main__" not in module
 
 
 def _instance(kind: type[BaseException], text: str, members: Sequence[BaseException]) -> BaseException:
@@ -247,15 +260,20 @@ def _module_of(file: str) -> str:
     """The module that a file probably is: by its path within the packages, else by the end of its path."""
     installed, standard = _INSTALLED.fullmatch(file), _STANDARD.fullmatch(file)
     if installed:
-        return _dotted(PurePosixPath(installed["rest"]).with_suffix("").parts)
+        return _dotted(_parts(installed["rest"]))
     if standard:
-        return standard["frozen"] or _dotted(PurePosixPath(standard["rest"]).with_suffix("").parts)
-    path = PurePosixPath(file).with_suffix("")
+        return standard["frozen"] or _dotted(_parts(standard["rest"]))
+    parts = _parts(file)
     if file.endswith(".pyx"):  # compiled code tells its path within its package
-        return _dotted(path.parts)
-    module = _dotted(path.parts[-3:] if path.name == "__init__" else path.parts[-2:])
-    return path.name if is_standard(module) or pack_of(module) else module
+        return _dotted(parts)
+    module = _dotted(parts[-3:] if parts[-1] == "__init__" else parts[-2:])
+    return parts[-1] if is_standard(module) or pack_of(module) else module
+
+
+def _parts(file: str) -> tuple[str, ...]:
+    path = PurePosixPath(file)
+    return (*path.parent.parts, path.stem)
 
 
 def _dotted(parts: Iterable[str]) -> str:
-    return ".".join(part for part in parts if part not in {"__init__", "/"}) or "__init__"
+    return ".".join(part for part in parts if part not in {"__init__", "/", ""}) or "__init__"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,6 +38,7 @@ _GRAVITY = (
     FailureType.UNKNOWN_ERROR,
 )
 _MOST_LINKS = 5_000
+_TEXT_READ = ((10, 10_000), (500, 200), (math.inf, 0))  # up to how many links, and how many characters of each
 _MOST_CLASSES = 512
 _NOT_CAUGHT = "guards catch what derives from Exception, and nothing else"
 _NO_RULE = "no rule matches it, nor anything that it wraps"
@@ -47,9 +49,16 @@ class _Link:
 
     __slots__ = ("error", "evidence", "plan")
 
-    def __init__(self, error: BaseException, plans: Plans) -> None:
+    def __init__(self, error: BaseException, plans: Plans, before: int) -> None:
+        """Look at an exception.
+
+        Args:
+            error: It.
+            plans: What to ask.
+            before: How many were looked at before it: of the later ones less text is read, for there may be thousands.
+        """
         self.error = error
-        self.evidence = Evidence(error)
+        self.evidence = Evidence(error, next(longest for links, longest in _TEXT_READ if before < links))
         self.plan = plans.for_exception(self.evidence)
 
 
@@ -97,7 +106,7 @@ class Table:
         settled = self._plans.for_class(kind).settled
         if settled is not None and Exception in mro(kind) and not self._classifiers:
             return self._remembered(kind, settled)
-        link = _Link(error, self._plans)
+        link = _Link(error, self._plans, 0)
         if Exception not in mro(kind):
             return replace(self._type_of(link, set()), action=Action.PROPAGATE, reason=_NOT_CAUGHT)
         if link.plan.settled is not None and not self._classifiers:
@@ -127,8 +136,10 @@ class Table:
         """A group goes through if one of its leaves does; it is ignored if all of them are."""
         ignored: dict[int, Explanation] = {}
         leaves = list(_leaves(group))
-        for leaf in leaves:
-            link = _Link(leaf, self._plans)
+        if not leaves:  # they are too deep down
+            return None, set()
+        for number, leaf in enumerate(leaves):
+            link = _Link(leaf, self._plans, number)
             chosen = first(link.plan.steering, link.evidence)
             if chosen is not None and chosen.rule.action is Action.PROPAGATE:
                 return _of_wrapper(group, chosen.says), set()
@@ -171,7 +182,7 @@ class Table:
             if not pending or len(seen) >= _MOST_LINKS:
                 return findings + [finding for _, finding in pending if finding is not None]
             error, last_wrapper = pending.pop()
-            link = _Link(error, self._plans)
+            link = _Link(error, self._plans, len(seen))
 
     def _said_of(self, link: _Link) -> tuple[_Finding | None, bool, bool]:
         """What is said of one exception, whether what it wraps is asked first, and whether its context is, too.

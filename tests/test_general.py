@@ -14,6 +14,8 @@ from raising import raised_through
 from guarded import FailureRules, FailureType
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from guarded import Explanation
 
 STRATEGY = FailureType.STRATEGY_ERROR
@@ -182,20 +184,35 @@ def test_an_sqlstate_tells_the_type(rules: FailureRules, place: str, state: str,
 )
 def test_a_grpc_status_tells_the_type(rules: FailureRules, code: str, text: str, expected: FailureType) -> None:
     """A gRPC status, which a method gives, tells the type; of an order where the text says so."""
-    assert rules.classify(fault(text, code=lambda: response(name=code))) is expected
+    made = type("GRPCError", (Exception,), {"__module__": "grpclib.exceptions", "code": lambda _: response(name=code)})
+
+    assert rules.classify(made(text)) is expected
 
 
 def test_what_is_no_method_is_not_called(rules: FailureRules) -> None:
-    """A property that is called as a status of gRPC is called is not even read: it might warn of going out of use."""
+    """Code of others is not called: a property might warn of going out of use, a coroutine would not be awaited."""
 
-    class Response(Exception):  # as aiohttp has it
+    class GRPCError(Exception):
+        """As grpclib has it, but for its code."""
+
+    GRPCError.__module__, GRPCError.__qualname__ = "grpclib.exceptions", "GRPCError"
+
+    class Awaited(GRPCError):
+        async def code(self) -> int:
+            return 14
+
+    class Read(GRPCError):
         @property
         def code(self) -> int:
-            raise DeprecationWarning("use status")
+            warnings.warn("use status", DeprecationWarning, stacklevel=1)
+            return 14
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert rules.classify(Response()) is UNKNOWN
+        assert [rules.classify(kind()) for kind in (Awaited, Read)] == [UNKNOWN, UNKNOWN]
+    called: list[int] = []
+    rules.classify(fault(code=lambda: called.append(1)))
+    assert called == []
 
 
 @pytest.mark.parametrize(
@@ -234,6 +251,7 @@ def test_an_errno_tells_the_type_on_what_is_no_oserror(rules: FailureRules, numb
         ("UnexpectedTokenError", UNKNOWN),
         ("TokenExpired", CONFIGURATION),
         ("DrawDownExceeded", STRATEGY),
+        ("MaxDrawDownError", STRATEGY),
         ("RiskLimitExceeded", STRATEGY),
         ("VenueDown", CONNECTION),
         ("AuthorGone", UNKNOWN),
@@ -246,6 +264,33 @@ def test_words_of_the_name_are_the_last_resort(rules: FailureRules, name: str, e
 
     assert explanation.failure_type is expected
     assert explanation.rule == (None if expected is UNKNOWN else "words of the class's name")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GapDownFilter", "DownTrendOnly", "BreakDown", "OptionChainEmpty", "OptionExpired", "TokenNotListed",
+        "TokenPriceStale", "KeyLevelNotFound", "FeatureKeyMissing", "PivotKeys", "SupportBroken", "SignalReset",
+        "LiquidityPoolDry", "RegionOfInterest", "SecretSauce", "BackendPrices", "StreamOfBars", "SettlementPending",
+        "NoSetup", "CooldownActive", "SpreadTooWide", "VolumeTooLow", "NoEntry", "TrendUnclear", "WarmupNotDone",
+    ],
+)  # fmt: skip
+def test_words_of_trading_are_neither_settings_nor_links(rules: FailureRules, name: str) -> None:
+    """What traders call things is not taken for credentials, settings or a connection: a halt may follow from that."""
+    assert rules.classify(named(name)) not in (CONFIGURATION, CONNECTION)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "entry signal forbidden in uptrend", "permissionless pool empty", "price of token XYZ is not found",
+        "code 500 shares", "key level broken", "trend is down", "option chain empty",
+        "negative dimensions are not allowed",
+    ],
+)  # fmt: skip
+def test_texts_of_trading_are_neither_settings_nor_links(rules: FailureRules, text: str) -> None:
+    """What a strategy says of the market is not taken for credentials, settings or a connection."""
+    assert rules.classify(RuntimeError(text)) not in (CONFIGURATION, CONNECTION)
 
 
 def test_the_name_of_the_nearest_class_counts(rules: FailureRules) -> None:
@@ -360,6 +405,38 @@ def test_what_otherwise_says_comes_after_the_general_ones() -> None:
     assert rules.classify(fault()) is EXECUTION
     assert rules.classify(fault(status_code=503)) is CONNECTION
     assert rules.classify(fault("no data for AAPL")) is DATA
+
+
+def test_what_otherwise_says_of_the_users_comes_before_a_packs() -> None:
+    """A user's rule with otherwise comes before one of a pack, for the same class and for a base of it."""
+    kind = type("ExchangeError", (Exception,), {"__module__": "ccxt.base.errors"})
+    error = type("InvalidNonceOfSome", (kind,), {"__module__": "unlisted"})("odd")
+    assert FailureRules().explain(kind("odd")).pack == "ccxt"
+
+    for name in ("ccxt.base.errors.ExchangeError", "builtins.Exception"):
+        rules = FailureRules().load({"pack": "mine", "rule": [{"exception": name, "otherwise": "unknown_error"}]})
+        assert [rules.explain(each).pack for each in (kind("odd"), error)] == ["mine", "mine"]
+
+
+def test_of_pythons_own_classes_the_nearest_comes_first(rules: FailureRules) -> None:
+    """About a class of Python's itself a general rule for all exceptions comes after the rules that name it."""
+    error = KeyError("close")
+    error.status_code = 429  # type: ignore[attr-defined]
+
+    assert rules.classify(error) is DATA
+
+
+def test_a_module_of_the_users_that_is_called_as_a_library_is_own_code(rules: FailureRules, tmp_path: Path) -> None:
+    """The author's own redis.py is not taken for the library."""
+    file = tmp_path / "redis.py"
+    file.write_text("def check():\n    raise ValueError('fast window above slow window')\n", encoding="utf-8")
+    scope: dict[str, Any] = {"__name__": "redis"}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)  # noqa: S102  # as if it were imported
+    with pytest.raises(ValueError, match="fast window") as caught:
+        scope["check"]()
+
+    assert rules.explain(caught.value).rule == "ValueError raised in own code"
+    assert where(rules, ValueError("fast window"), "redis.client").pack == "redis"
 
 
 def test_without_the_general_pack_no_shape_is_looked_at() -> None:

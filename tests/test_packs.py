@@ -646,6 +646,14 @@ def test_every_pack_could_be_a_users(pack: str) -> None:
 
 
 @pytest.mark.parametrize("pack", BUILT_IN)
+def test_no_pattern_takes_long(pack: str) -> None:
+    """No pattern searches onwards without bound from within a text, which takes long where texts are."""
+    for rule in built_in(pack):
+        message = rule.conditions.message or ""
+        assert not re.search(r"\.[*+]", message), message
+
+
+@pytest.mark.parametrize("pack", BUILT_IN)
 def test_every_rule_says_why(pack: str) -> None:
     """Every rule gives its reason as a clause: one line without a full stop."""
     for rule in built_in(pack):

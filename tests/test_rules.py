@@ -289,6 +289,14 @@ def test_a_message_is_searched_for_whatever_its_case(rules: FailureRules) -> Non
     assert rules.classify(VenueError("insufficient permission")) is UNKNOWN
 
 
+@pytest.mark.parametrize("message", [r"\x41bc", r"\u0041bc", r"(a)bc\1?", "ABC", "abc"])
+def test_a_message_may_be_written_with_escapes(rules: FailureRules, message: str) -> None:
+    """A character that is written by its number matches, upper and lower case alike."""
+    rules.map(VenueError, DATA, message=message)
+
+    assert [rules.classify(VenueError(text)) for text in ("ABC", "abc", "x")] == [DATA, DATA, UNKNOWN]
+
+
 def test_a_text_that_cannot_be_had_matches_no_message(rules: FailureRules) -> None:
     """An exception whose `__str__` raises matches no message, not even one that everything matches."""
     rules.map(Silent, EXECUTION, message="")
@@ -426,12 +434,48 @@ def test_a_predicate_is_asked_each_time(rules: FailureRules) -> None:
     assert rules.classify(VenueError(code=2)) is EXECUTION
 
 
+def test_a_predicate_is_asked_only_where_the_rest_holds(rules: FailureRules) -> None:
+    """A function is asked about a value only if the text and the other attributes are as the rule has them."""
+    asked: list[object] = []
+
+    def long(wait: object) -> bool:
+        asked.append(wait)
+        return True
+
+    rules.map(VenueError, EXECUTION, message="rate limit", when={"code": 1, "wait": long})
+
+    assert rules.classify(VenueError("odd", code=1, wait=1)) is UNKNOWN
+    assert rules.classify(VenueError("rate limit", code=2, wait=2)) is UNKNOWN
+    assert asked == []
+    assert rules.classify(VenueError("rate limit", code=1, wait=3)) is EXECUTION
+    assert asked == [3]
+
+
 def test_a_predicate_that_raises_is_reported(rules: FailureRules, faults: Callable[[], int]) -> None:
     """A predicate that raises makes the rule not match, and is reported as a fault."""
     rules.map(VenueError, DATA, when={"args": lambda args: args[5]})
 
     assert rules.classify(VenueError()) is UNKNOWN
     assert faults() == 1
+
+
+@pytest.mark.parametrize("value", [None, "x", 1.5, "1.5", float("nan"), float("inf"), "503 odd", 10**12])
+def test_a_wide_range_is_looked_up(rules: FailureRules, value: object) -> None:
+    """However wide a range, whether it holds a value is known at once; what is no whole number is in none."""
+    rules.map(VenueError, DATA, when={"code": range(10**11)})
+
+    assert rules.classify(VenueError(code=value)) is UNKNOWN
+    assert [rules.classify(VenueError(code=held)) for held in (503, 503.0, "503")] == [DATA] * 3
+
+
+def test_an_attribute_of_every_object_is_looked_at(rules: FailureRules) -> None:
+    """A path may begin with what every object has, and what it leads to may change."""
+    rules.map(VenueError, DATA, when={"__class__.flag": 1})
+    VenueError.flag = 1  # type: ignore[attr-defined]
+    assert rules.classify(VenueError()) is DATA
+    VenueError.flag = 2  # type: ignore[attr-defined]
+    assert rules.classify(VenueError()) is UNKNOWN
+    del VenueError.flag  # type: ignore[attr-defined]
 
 
 def test_an_errno_may_be_named(rules: FailureRules) -> None:
@@ -973,6 +1017,46 @@ def test_classes_made_at_run_time_are_not_kept(rules: FailureRules) -> None:
     assert kept() is None
 
 
+def sizes(rules: FailureRules) -> int:
+    """How many plans rules remember."""
+    pending = list(rules._table._plans._by_class.values())  # type: ignore[union-attr]  # it was asked before
+    found = 0
+    while pending:
+        found += 1
+        pending.extend(pending.pop().next.values())
+    return found
+
+
+@pytest.mark.parametrize(
+    "varying",
+    [
+        lambda number: VenueError(f"text {number}"),
+        lambda number: VenueError("x", code=number),
+        lambda number: VenueError("x", code=f"{number}"),
+    ],
+)
+def test_what_varies_is_not_kept_without_bound(rules: FailureRules, varying: Callable[[int], VenueError]) -> None:
+    """However many texts and values there are, rules remember a bounded number of them."""
+    rules.map(VenueError, DATA, message="text 7$", when={"code": 7}).map(VenueError, DATA, message="text 8$")
+    for number in range(2_500):
+        rules.classify(varying(number))
+
+    assert 0 < sizes(rules) <= 1_001
+
+
+def test_what_is_long_or_cannot_be_compared_is_not_kept(rules: FailureRules) -> None:
+    """Texts and values that are long, and values of other kinds, are looked at each time, and nothing is remembered."""
+    rules.map(VenueError, DATA, message="end$", when={"code": 7}).map(VenueError, STRATEGY, message="^beginning")
+    rules.classify(VenueError())
+    before = sizes(rules)
+    for number in range(50):
+        assert rules.classify(VenueError(f"beginning {'x' * 2_000} {number}", code=number + 0.5)) is STRATEGY
+        assert rules.classify(VenueError("end", code="7" * 2_000 + str(number))) is UNKNOWN
+        assert rules.classify(VenueError("end", code=7.0)) is DATA
+
+    assert sizes(rules) <= before + 3
+
+
 def test_copies_go_their_own_way() -> None:
     """A copy starts with the same rules, packs and classifiers; neither sees what is added to the other."""
     original = FailureRules().map(VenueError, DATA)
@@ -1074,6 +1158,89 @@ def test_an_exception_whose_attributes_raise_is_classified(rules: FailureRules) 
         assert rules.classify(closed) is CONNECTION
 
 
+class Text(str):
+    """A text with ways of its own."""
+
+    __slots__ = ("holder",)
+
+    def lower(self) -> str:
+        raise RuntimeError("no lower case")
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hash")
+
+
+class Spelling(VenueError):
+    """Its text is of a class of its own, and leads back to it."""
+
+    def __str__(self) -> str:
+        text = Text("rejected")
+        text.holder = self  # type: ignore[attr-defined]  # a slot
+        return text
+
+
+class WithoutHash(type):
+    __hash__ = None  # type: ignore[assignment]  # on purpose
+
+
+class Falsy(dict[str, Any]):
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither true nor false")
+
+
+def test_a_text_of_a_class_of_its_own_is_a_text(rules: FailureRules, faults: Callable[[], int]) -> None:
+    """Whatever class a text is of, it is searched as a text, and nothing of it is kept."""
+    rules.map(VenueError, EXECUTION, message="rejected").map(VenueError, DATA, message="x")
+    error = Spelling()
+    kept = weakref.ref(error)
+
+    assert rules.classify(error) is EXECUTION
+    del error
+    gc.collect()
+    assert kept() is None
+    assert faults() == 0
+
+
+@pytest.mark.parametrize("module", [None, 5, ["x"]])
+def test_a_class_without_a_proper_module_is_classified(module: object, faults: Callable[[], int]) -> None:
+    """What a class says of its module need not be a text, and what its bases say counts all the same."""
+    kind = type("Odd", (ConnectionError,), {"__module__": module})
+
+    assert FailureRules().classify(kind("x")) is CONNECTION
+    assert FailureRules(()).map("venue.Odd", DATA).classify(kind("x")) is UNKNOWN
+    assert faults() == 0
+
+
+def test_an_exception_out_of_a_module_without_a_proper_name_is_classified(faults: Callable[[], int]) -> None:
+    """What a frame says of its module need not be a text."""
+    scope: dict[str, Any] = {"__name__": ["x"]}
+    exec("def step(): raise KeyError('close')", scope)  # noqa: S102  # so that its module has that name
+
+    assert FailureRules().classify(raised(scope["step"])) is DATA
+    assert faults() == 0
+
+
+def test_an_exception_with_a_dictionary_of_its_own_is_classified(
+    rules: FailureRules, faults: Callable[[], int]
+) -> None:
+    """What an exception carries is looked at, whatever class its dictionary is of."""
+    rules.map(VenueError, DATA, when={"code": 1})
+    error = VenueError()
+    error.__dict__ = Falsy(code=1)
+
+    assert rules.classify(error) is DATA
+    assert faults() == 0
+
+
+def test_a_class_that_has_no_hash_is_unknown(faults: Callable[[], int]) -> None:
+    """A metaclass may make classes that have no hash: to classify one raises nothing."""
+    rules = FailureRules()
+    rules.classify(KeyError())
+
+    assert rules.classify(WithoutHash("Odd", (Exception,), {})()) is UNKNOWN
+    assert faults() == 1
+
+
 def test_it_is_the_type_that_counts_and_not_what_an_exception_claims_to_be() -> None:
     """An exception that lies about its class is taken for what it is."""
     assert FailureRules().classify(Liar("close")) is DATA
@@ -1111,6 +1278,30 @@ def test_long_chains_are_followed_to_their_end() -> None:
         link = caused(RuntimeError(), link)
     assert FailureRules().classify(link) is UNKNOWN
     assert FailureRules().classify(caused(ValueError(), link)) is DATA
+
+
+def test_a_group_that_is_too_deep_is_unknown(faults: Callable[[], int]) -> None:
+    """A group whose leaves are too deep down to be reached has no type, and raises nothing."""
+    error: Exception = TimeoutError()
+    for _ in range(6_000):
+        error = ExceptionGroup("g", [error])
+
+    assert FailureRules().classify(error) is UNKNOWN
+    assert faults() == 0
+
+
+def test_of_long_chains_less_text_is_read(rules: FailureRules) -> None:
+    """Of the first ten exceptions of a chain 10,000 characters are searched, then 200 of each, and of the last none."""
+    rules.map(VenueError, DATA, message="end$")
+
+    def last_of(links: int, length: int) -> FailureType:
+        error: BaseException = VenueError(f"{'x' * (length - 3)}end")
+        for _ in range(links - 1):
+            error = caused(RuntimeError(), error)
+        return rules.classify(error)
+
+    assert [last_of(10, 10_000), last_of(11, 10_000), last_of(11, 200)] == [DATA, UNKNOWN, DATA]
+    assert [last_of(500, 200), last_of(501, 200)] == [DATA, UNKNOWN]
 
 
 def test_deep_groups_are_followed_to_their_leaves() -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guarded import FailureRules, InvalidConfiguration
+from guarded import FailureRules, InvalidConfiguration, _tracebacks
 from guarded.__main__ import main
 from guarded._tracebacks import of_class, parsed
 
@@ -37,6 +37,11 @@ def raised(function: Callable[[], Any]) -> Exception:
 
 def text_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
+
+
+def piped(text: str) -> io.TextIOWrapper:
+    """A standard input."""
+    return io.TextIOWrapper(io.BytesIO(text.encode()))
 
 
 def missing_row() -> None:
@@ -155,6 +160,21 @@ def test_nothing_of_the_users_is_imported(tmp_path: Path, monkeypatch: pytest.Mo
     assert "my_bot" not in sys.modules
 
 
+@pytest.mark.parametrize("name", ["trace", "this", "antigravity", "hypothesis", "certifi.__main__", "polars.__main__"])
+def test_nothing_that_could_have_effects_is_imported(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of the user's that is called as a module of Python's, jokes, programs and unlisted packages stay alone."""
+    (tmp_path / "trace.py").write_text("raise SystemExit('trading')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+
+    parsed(f"{name}.OrderError: x")
+
+    assert name not in sys.modules
+    assert capsys.readouterr().out == ""
+
+
 def test_a_name_that_is_no_exceptions_is_taken_at_its_word() -> None:
     """What an installed module has under the name of the class, and is none, is not taken for one."""
     assert FailureRules().explain(parsed("json.loads: odd")).error_type == "loads"
@@ -260,11 +280,38 @@ def test_what_is_no_traceback_is_refused(text: str) -> None:
         parsed(text)
 
 
-@given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
+FILES = st.one_of(
+    st.text(),
+    st.sampled_from(
+        ["", "/", "a\0b", "/x/site-packages/", "/x/python3.12/", "<frozen >", "__init__.py", ".pyx", "C:\\x"]
+    ),
+)
+LINES = st.one_of(
+    st.text(),
+    st.builds('  File "{}", line 1, in {}'.format, FILES, st.text()),
+    st.sampled_from(
+        ["ValueError: x", "a.B", "  + Exception Group Traceback (most recent call last):", "  +-+--- 1 ----"]
+    ),
+    st.sampled_from(
+        ["  | ExceptionGroup: x (1 sub-exception)", "    | KeyError: 1", "    +---", "", _tracebacks._CAUSE]
+    ),
+)
+
+
+@given(st.lists(LINES, max_size=12))
+def test_any_text_is_read_or_refused(lines: list[str]) -> None:
     """Whatever the text, it is an exception or an InvalidConfiguration, and never another fault."""
     with contextlib.suppress(InvalidConfiguration):
-        assert isinstance(parsed(f"Traceback (most recent call last):\n{text}"), BaseException)
+        assert isinstance(parsed("\n".join(["Traceback (most recent call last):", *lines])), BaseException)
+
+
+def test_groups_may_be_nested_too_deep() -> None:
+    """A group that is nested deeper than can be read is refused with that reason."""
+    margins = ["  " * depth for depth in range(1_000)]
+    lines = [f"{margin}  | ExceptionGroup: g (1 sub-exception)\n{margin}  +-+---- 1 ----" for margin in margins]
+
+    with pytest.raises(InvalidConfiguration, match="nested too deep"):
+        parsed("\n".join(lines))
 
 
 # -- a class ---------------------------------------------------------------------------------------------------------
@@ -328,7 +375,7 @@ def test_what_is_no_class_of_exceptions_is_refused(path: str, told: str) -> None
 
 def test_the_command_explains_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`explain` reads a traceback from standard input and prints the sentence, type, action, rule, pack and reason."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text_of(raised(missing_row))))
+    monkeypatch.setattr(sys, "stdin", piped(text_of(raised(missing_row))))
 
     assert main(["explain"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -366,7 +413,7 @@ def test_the_command_says_what_it_could_not_know(
         'type = "execution_error"\n',
         encoding="utf-8",
     )
-    monkeypatch.setattr(sys, "stdin", io.StringIO("mybroker.OrderError: no"))
+    monkeypatch.setattr(sys, "stdin", piped("mybroker.OrderError: no"))
 
     assert main(["explain", "--rules", str(pack)]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [

@@ -80,5 +80,5 @@ CASES: tuple[Case, ...] = (
     ratio("classify, a KeyError: by class and origin", None, lambda: classifying(caught(missing_field))),
     ratio("classify, text, attributes, chain of three", 25, lambda: classifying(caught(wrapped))),
     ratio("classify, a text never seen before", None, new_texts),
-    Case("first classification in a process, all packs", 5, first_classification),
+    Case("first classification in a process", 5, first_classification),
 )
