@@ -64,7 +64,8 @@ class FailureRules:
 
     **Names.** A dotted name matches the class that it stands for in the loaded modules, the class that was defined
     under it, and what derives from either. Nothing is imported for it: `"ccxt.NetworkError"` costs nothing where ccxt
-    is not used. A name that stands for nothing yet matches once a module is imported or gains that name.
+    is not used. A name that stands for nothing yet matches once a module is imported or gains that name; that it is
+    given to another class later is not noticed.
 
     Args:
         packs: The names of the built-in packs to start with; `()` for none.
