@@ -107,7 +107,7 @@ class Shelf:
     def _tier_of(self, rule: Rule, place: int, foreign: int) -> Tier:
         if rule.otherwise:
             return Tier.OTHERWISE
-        if self._tier is Tier.GENERAL and rule.conditions.named is not None:
+        if self._tier is Tier.GENERAL and rule.conditions.named is not None and rule.conditions.number == 1:
             return Tier.NAME
         if self._tier is Tier.LIBRARY and 0 < foreign <= place:
             return Tier.BASE

@@ -262,7 +262,7 @@ def _module_of(file: str) -> str:
     if installed:
         return _dotted(_parts(installed["rest"]))
     if standard:
-        return standard["frozen"] or _dotted(_parts(standard["rest"]))
+        return standard["frozen"] or _dotted(_parts(standard["rest"] or ""))
     parts = _parts(file)
     if file.endswith(".pyx"):  # compiled code tells its path within its package
         return _dotted(parts)

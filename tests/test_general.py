@@ -309,6 +309,16 @@ def test_a_status_is_worth_more_than_a_name(rules: FailureRules) -> None:
     assert rules.classify(error) is CONNECTION
 
 
+def test_a_malformed_request_may_be_about_credentials(rules: FailureRules) -> None:
+    """Servers answer 400 to a wrong key, too: then the name of the class tells."""
+    error = named("AuthenticationError", RuntimeError)
+    error.status_code = 400  # type: ignore[attr-defined]
+    assert rules.classify(error) is CONFIGURATION
+
+    error.status_code = 503  # type: ignore[attr-defined]
+    assert rules.classify(error) is CONNECTION
+
+
 def test_the_name_is_worth_more_than_a_builtin_base(rules: FailureRules) -> None:
     """Libraries derive from ValueError or OSError what is neither data nor a link."""
     assert rules.classify(named("AuthFailed", ConnectionError)) is CONFIGURATION
@@ -331,6 +341,17 @@ def test_the_name_is_worth_more_than_a_builtin_base(rules: FailureRules) -> None
         ("not enough data for ATR", DATA),
         ("solver did not converge", STRATEGY),
         ("client has been closed", STRATEGY),
+        ("Missing the required parameter `identifier`", STRATEGY),
+        ("5minutes is an invalid frequency", STRATEGY),
+        ("invalid interval: 7m", STRATEGY),
+        ("API_SECRET is not set", CONFIGURATION),
+        ("We could not recognize your API key", CONFIGURATION),
+        ("invalid_grant: Grant revoked", CONFIGURATION),
+        ("can only be called when logged in", CONFIGURATION),
+        ("You have run out of API credits", CONNECTION),
+        ("Account does not have sufficient buying power", EXECUTION),
+        ("record_not_found: Couldn't find equity FOOO", DATA),
+        ("no market data received for 120 seconds", DATA),
         ("failed", UNKNOWN),
         ("level 7", UNKNOWN),
     ],
