@@ -23,6 +23,8 @@ OWN = load(FOLDER / "own.jsonl")
 # Recorded afterwards by people who had not seen a rule: 522 of these 525 were accepted when they were first asked.
 BLIND = load(FOLDER / "blind.jsonl")
 ALL = OPEN + OWN + BLIND
+# Likewise, of 62 libraries that no pack is about: four of five were accepted when they were first asked.
+UNLISTED = load(FOLDER / "unlisted.jsonl")
 
 # Why a rule would be wrong for them.
 MISSES = {
@@ -72,9 +74,10 @@ def test_of_the_defensible_types_it_is_mostly_the_best(rules: FailureRules) -> N
     assert best >= 0.95 * len(OPEN)
 
 
-def test_libraries_that_nobody_listed_come_out_right_mostly() -> None:
-    """With the general rules and Python's own alone, 90 of 100 of the open corpus get a type that an expert accepts."""
+@pytest.mark.parametrize("cases", [OPEN, UNLISTED], ids=["open", "unlisted"])
+def test_libraries_that_nobody_listed_come_out_right_mostly(cases: list[Case]) -> None:
+    """With the general rules and Python's own alone, 90 of 100 exceptions get a type that an expert accepts."""
     rules = FailureRules(("builtin", "general"))
-    accepted = sum(judged(rules, case) in case.accepted for case in OPEN)
+    accepted = sum(judged(rules, case) in case.accepted for case in cases)
 
-    assert accepted >= 0.9 * len(OPEN)
+    assert accepted >= 0.9 * len(cases)
