@@ -38,13 +38,13 @@ def origin_of(traceback: TracebackType | None) -> Origin:
         innermost = innermost.tb_next
     frame = innermost.tb_frame
     module = dict.get(frame.f_globals, "__name__")
-    return (_of_one(module, frame.f_code.co_filename) if _is_name(module) else ()) or _of_several(traceback)
+    return (_of_one(module, frame.f_code.co_filename) if isinstance(module, str) else ()) or _of_several(traceback)
 
 
 @lru_cache(maxsize=1024)
 def _of_one(module: str, file: str) -> Origin:
     """The origin of what was raised in a module; none where one has to look further outwards."""
-    if is_standard(module) or pack_of(module) in FAMILIES:
+    if not _is_name(module) or is_standard(module) or pack_of(module) in FAMILIES:
         return ()
     if is_installed(file):
         return (module,)
