@@ -187,11 +187,10 @@ def _values(plan: Plan, evidence: Evidence) -> Values | None:
             for paths, has_class in plan.paths
         ]
     )
-    return values if all(map(_can_be_kept, chain.from_iterable(values))) else None
-
-
-def _can_be_kept(value: object) -> bool:
-    return type(value) in _KEYS and (type(value) is not str or len(value) <= _LONGEST_KEPT)
+    found = list(chain.from_iterable(values))
+    kinds = set(map(type, found))
+    is_long = str in kinds and any(isinstance(value, str) and len(value) > _LONGEST_KEPT for value in found)
+    return None if is_long or not kinds <= _KEYS else values
 
 
 def _namespaces_to_watch(rules: Sequence[Rule]) -> tuple[Sized, ...]:

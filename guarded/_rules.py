@@ -235,11 +235,14 @@ class FailureRules:
             InvalidConfiguration: It is no exception.
         """
         table = self._table
-        try:
-            kind = None if table is None or table.modules != len(modules) else table.types.get(type(error))
-        except TypeError:  # a metaclass may make classes that have no hash
-            kind = None
-        return self.explain(error).failure_type if kind is None else kind
+        if table is not None and table.modules == len(modules):
+            try:
+                kind = table.types.get(type(error))
+            except TypeError:  # a metaclass may make classes that have no hash
+                kind = None
+            if kind is not None:
+                return kind
+        return self.explain(error).failure_type
 
     def explain(self, error: BaseException) -> Explanation:
         """What becomes of an exception, and why.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +37,7 @@ _GRAVITY = (
     FailureType.UNKNOWN_ERROR,
 )
 _MOST_LINKS = 5_000
-_TEXT_READ = ((10, 10_000), (500, 200), (math.inf, 0))  # up to how many links, and how many characters of each
+_READ_WHOLE, _READ = 10, 500
 _MOST_CLASSES = 512
 _NOT_CAUGHT = "guards catch what derives from Exception, and nothing else"
 _NO_RULE = "no rule matches it, nor anything that it wraps"
@@ -58,7 +57,7 @@ class _Link:
             before: How many were looked at before it: of the later ones less text is read, for there may be thousands.
         """
         self.error = error
-        self.evidence = Evidence(error, next(longest for links, longest in _TEXT_READ if before < links))
+        self.evidence = Evidence(error, 10_000 if before < _READ_WHOLE else 200 if before < _READ else 0)
         self.plan = plans.for_exception(self.evidence)
 
 
