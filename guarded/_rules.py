@@ -237,11 +237,9 @@ class FailureRules:
         table = self._table
         if table is not None and table.modules == len(modules):
             try:
-                kind = table.types.get(type(error))
-            except TypeError:  # a metaclass may make classes that have no hash
-                kind = None
-            if kind is not None:
-                return kind
+                return table.types[type(error)]
+            except (KeyError, TypeError):  # more than the class matters; or its metaclass makes classes without a hash
+                pass
         return self.explain(error).failure_type
 
     def explain(self, error: BaseException) -> Explanation:
