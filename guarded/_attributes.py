@@ -193,9 +193,9 @@ class Paths:
         """What they lead to; those that lead nowhere, or raise on the way, are left out."""
         found: list[Any] = []
         for first, rests in self.branches:
-            if first.is_call and not _is_plain_method(getattr(type(error), first.name, None)):
-                continue
             try:
+                if first.is_call and not _is_plain_method(getattr(type(error), first.name, None)):
+                    continue
                 holder: Any = getattr(error, first.name, _MISSING)
                 if holder is not _MISSING and first.is_call:
                     holder = holder()

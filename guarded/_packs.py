@@ -148,8 +148,9 @@ def _conditions(entry: Mapping[str, Any], where: str) -> Conditions:
 
 
 def _type(entry: Mapping[str, Any], where: str) -> FailureType | None:
-    if "type" in entry and "otherwise" in entry:
-        raise InvalidConfiguration(f"{where}: type and otherwise do not go together; give the one or the other")
+    for key in ("type", "wrapper"):
+        if key in entry and "otherwise" in entry:
+            raise InvalidConfiguration(f"{where}: {key} and otherwise do not go together; give the one or the other")
     key = "otherwise" if "otherwise" in entry else "type"
     return checked_type(entry[key], f"{where}, key {key!r}") if key in entry else None
 

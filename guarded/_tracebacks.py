@@ -219,13 +219,17 @@ def _instance(kind: type[BaseException], text: str, members: Sequence[BaseExcept
     """
     namespace = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__str__": lambda _: text}
     made = (text or "group", members or [Exception()]) if issubclass(kind, BaseExceptionGroup) else ()
-    for base in kind.__mro__:
-        with contextlib.suppress(Exception):  # a class may ask for anything
-            told: Any = type(kind.__name__, (base,), namespace)
-            error: BaseException = told.__new__(told, *made)
-            error.args = (text,) if text else ()
-            return _with_what_the_text_tells(error, text)
-    raise AssertionError("BaseException makes one")  # pragma: no cover
+    instances = (_made(type(kind.__name__, (base,), dict(namespace)), made) for base in kind.__mro__)
+    error = next(instance for instance in instances if instance is not None)  # at the latest BaseException makes one
+    error.args = (text,) if text else ()
+    return _with_what_the_text_tells(error, text)
+
+
+def _made(kind: Any, arguments: tuple[object, ...]) -> BaseException | None:
+    try:
+        return kind.__new__(kind, *arguments)  # type: ignore[no-any-return]  # it is of a class of exceptions
+    except Exception:  # noqa: BLE001  # a class may ask for anything
+        return None
 
 
 def _with_what_the_text_tells(error: BaseException, text: str) -> BaseException:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def raised(function: Callable[[], Any]) -> Exception:
+    """What a function raises."""
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001  # the point is to get at it
+        return error
+    raise AssertionError("it raised nothing")
 
 
 def raised_through(*frames: str | tuple[str, str] | None, error: BaseException | None = None) -> BaseException:

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "corpus"
 OPEN = load(FOLDER / "open.jsonl")
 # Recorded while the packs were written, and to mend them; the oldest version of a library that has the case.
 OWN = load(FOLDER / "own.jsonl")
-# Recorded afterwards by people who had not seen a rule: 522 of these 525 were accepted when they were first asked.
+# Recorded afterwards by authors who had not seen a rule: 522 of these 525 were accepted when they were first asked.
 BLIND = load(FOLDER / "blind.jsonl")
 ALL = OPEN + OWN + BLIND
 # Likewise, of 62 libraries that no pack is about: four of five were accepted when they were first asked.

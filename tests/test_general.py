@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from failure_types import CONFIGURATION, CONNECTION, DATA, EXECUTION, STRATEGY, UNKNOWN
 from raising import raised_through
 
 from guarded import FailureRules, FailureType
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guarded import Explanation
-
-STRATEGY = FailureType.STRATEGY_ERROR
-DATA = FailureType.DATA_ERROR
-EXECUTION = FailureType.EXECUTION_ERROR
-CONNECTION = FailureType.CONNECTION_ERROR
-CONFIGURATION = FailureType.CONFIGURATION_ERROR
-UNKNOWN = FailureType.UNKNOWN_ERROR
 
 
 class Fault(Exception):  # a name that says nothing

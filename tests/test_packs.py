@@ -70,6 +70,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from failure_types import CONFIGURATION, CONNECTION, DATA, STRATEGY, UNKNOWN
 from raising import raised_through
 
 import guarded
@@ -84,11 +85,6 @@ from guarded._rules import FailureRules
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STRATEGY = FailureType.STRATEGY_ERROR
-DATA = FailureType.DATA_ERROR
-CONNECTION = FailureType.CONNECTION_ERROR
-CONFIGURATION = FailureType.CONFIGURATION_ERROR
-UNKNOWN = FailureType.UNKNOWN_ERROR
 
 # Names that the pack has for the sake of some versions or systems only.
 NOT_EVERYWHERE = {
@@ -756,6 +752,26 @@ def test_a_pack_may_be_given_as_a_mapping() -> None:
     assert FailureRules(()).load(pack(**RULE)).classify(KeyError()) is STRATEGY
 
 
+def test_a_pack_of_the_users_may_look_at_calls_and_names() -> None:
+    """A rule may look at functions on the traceback and at words of the class's name, and have a name to be shown."""
+    rules = FailureRules(()).load(
+        {
+            "pack": "mine",
+            "rule": [
+                {"exception": "Exception", "called": "^place_order$", "type": "execution_error", "name": "orders"},
+                {"exception": "Exception", "named": r"\brate limit\b", "type": "connection_error"},
+            ],
+        }
+    )
+    limited = type("RateLimitError", (Exception,), {"__module__": "venue"})
+    operated = type("OperateLimitError", (Exception,), {"__module__": "venue"})
+
+    assert rules.explain(raised_through("bot", ("bot", "place_order"), "venue")).rule == "orders"
+    assert rules.classify(raised_through("bot", ("bot", "place_orders"), "venue")) is UNKNOWN
+    assert rules.classify(limited()) is CONNECTION
+    assert rules.classify(operated()) is UNKNOWN
+
+
 def test_a_pack_may_mark_classes_as_wrappers() -> None:
     """A wrapper is worth what it wraps, and its own type where that says nothing."""
     rules = FailureRules().load(pack(exception="ArithmeticError", wrapper=True))
@@ -806,6 +822,10 @@ def test_a_broken_pack_is_refused_at_once(tmp_path: Path, content: str, told: st
         ({"exception": "KeyError"}, "rule 2: it decides nothing; give a type, an otherwise, wrapper = true"),
         ({"exception": "KeyError", "wrapper": False}, "rule 2: it decides nothing"),
         ({**RULE, "otherwise": "data_error"}, "rule 2: type and otherwise do not go together"),
+        (
+            {"exception": "KeyError", "otherwise": "data_error", "wrapper": True},
+            "rule 2: wrapper and otherwise do not go",
+        ),
         ({"exception": "KeyError", "otherwise": "dta"}, "rule 2, key 'otherwise'='dta': expected a FailureType"),
         ({**RULE, "called": 3}, "rule 2: called=3 is no regular expression"),
         ({**RULE, "named": "("}, "rule 2: named='\\(' is no regular expression"),

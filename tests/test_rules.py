@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import wrapt
+from failure_types import CONFIGURATION, CONNECTION, DATA, EXECUTION, STRATEGY, UNKNOWN
 from hypothesis import given
 from hypothesis import strategies as st
-from raising import raised_through
+from raising import raised, raised_through
 
 from guarded import _faults
 from guarded._errors import InvalidConfiguration
@@ -36,13 +37,6 @@ from guarded._rules import FailureRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-STRATEGY = FailureType.STRATEGY_ERROR
-DATA = FailureType.DATA_ERROR
-EXECUTION = FailureType.EXECUTION_ERROR
-CONNECTION = FailureType.CONNECTION_ERROR
-CONFIGURATION = FailureType.CONFIGURATION_ERROR
-UNKNOWN = FailureType.UNKNOWN_ERROR
 
 
 class VenueError(Exception):
@@ -96,14 +90,6 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
 
 def time_out() -> None:
     raise TimeoutError
-
-
-def raised(function: Callable[[], Any]) -> BaseException:
-    try:
-        function()
-    except Exception as error:  # noqa: BLE001  # the point is to get at it
-        return error
-    raise AssertionError("it raised nothing")
 
 
 # -- classes and names -----------------------------------------------------------------------------------------------
@@ -1183,6 +1169,13 @@ class WithoutHash(type):
     __hash__ = None  # type: ignore[assignment]  # on purpose
 
 
+class Secretive(type):
+    def __getattribute__(cls, name: str) -> object:
+        if name == "code":
+            raise RuntimeError("not for you")
+        return super().__getattribute__(name)
+
+
 class Falsy(dict[str, Any]):
     def __bool__(self) -> bool:
         raise RuntimeError("neither true nor false")
@@ -1229,6 +1222,15 @@ def test_an_exception_with_a_dictionary_of_its_own_is_classified(
     error.__dict__ = Falsy(code=1)
 
     assert rules.classify(error) is DATA
+    assert faults() == 0
+
+
+def test_a_class_that_hides_what_it_has_is_classified(rules: FailureRules, faults: Callable[[], int]) -> None:
+    """A metaclass may refuse to tell what a class has: then no rule for that matches, and others do."""
+    rules.map(VenueError, DATA, when={"code()": 1}).map(VenueError, EXECUTION)
+    kind = Secretive("Odd", (VenueError,), {})
+
+    assert rules.classify(kind()) is EXECUTION
     assert faults() == 0
 
 

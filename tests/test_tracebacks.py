@@ -10,12 +10,13 @@ import re
 import subprocess
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raising import raised
 
 from guarded import FailureRules, InvalidConfiguration, _tracebacks
 from guarded.__main__ import main
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from typing import Self
-
-
-def raised(function: Callable[[], Any]) -> Exception:
-    try:
-        function()
-    except Exception as error:  # noqa: BLE001  # the point is to get at it
-        return error
-    raise AssertionError("it raised nothing")
 
 
 def text_of(error: BaseException) -> str:
