@@ -433,6 +433,25 @@ def test_what_otherwise_says_of_the_users_comes_before_a_packs() -> None:
         assert [rules.explain(each).pack for each in (kind("odd"), error)] == ["mine", "mine"]
 
 
+def test_what_an_error_carries_is_worth_more_than_where_a_base_of_it_was_raised(rules: FailureRules) -> None:
+    """A library's rule for ValueErrors raised in it comes after the general rules for classes that derive from it."""
+    error = named("Odd", ValueError)
+    assert where(rules, error, "strategy", "redis.client").pack == "redis"
+
+    error.status_code = 503  # type: ignore[attr-defined]
+    assert where(rules, error, "strategy", "redis.client").rule == "HTTP status"
+
+
+def test_of_a_functions_name_the_beginning_counts() -> None:
+    """However long the name of a function is, its first 200 characters are searched."""
+    rules = FailureRules(()).load(
+        {"pack": "mine", "rule": [{"exception": "Exception", "called": "order$", "type": "execution_error"}]}
+    )
+
+    assert rules.classify(raised_through("bot", ("bot", f"{'x' * 195}order"))) is EXECUTION
+    assert rules.classify(raised_through("bot", ("bot", f"{'x' * 196}order"))) is UNKNOWN
+
+
 def test_of_pythons_own_classes_the_nearest_comes_first(rules: FailureRules) -> None:
     """About a class of Python's itself a general rule for all exceptions comes after the rules that name it."""
     error = KeyError("close")

@@ -747,6 +747,14 @@ def test_a_pack_of_the_users_is_read_from_a_file(tmp_path: Path) -> None:
     assert rules.explain(IndexError()).reason == "our dictionaries are complete"
 
 
+def test_a_pack_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """A pack that an editor of Windows has saved is read."""
+    pack = tmp_path / "mine.toml"
+    pack.write_text('pack = "mine"\n[[rule]]\nexception = "KeyError"\ntype = "strategy_error"\n', encoding="utf-8-sig")
+
+    assert FailureRules(()).load(pack).classify(KeyError()) is STRATEGY
+
+
 def test_a_pack_may_be_given_as_a_mapping() -> None:
     """What such a file would hold may also be given as a mapping."""
     assert FailureRules(()).load(pack(**RULE)).classify(KeyError()) is STRATEGY

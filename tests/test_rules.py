@@ -527,6 +527,7 @@ def test_a_condition_that_cannot_work_is_refused_at_once(rules: FailureRules, wh
         pytest.param(["pandas.core.apply", "strategy"], False, id="a callback of the strategy"),
         pytest.param(["pandas.core.apply", "strategy", "json.decoder"], False, id="the strategy's use of a library"),
         pytest.param(["pandas.core.apply", None], True, id="a frame without a name"),
+        pytest.param(["pandas.core.apply", "?"], True, id="a frame with a stand-in for a name"),
         pytest.param(["strategy", "numpy", "pandas"], True, id="called by another package"),
         pytest.param(["strategy", "pandas", "numpy"], False, id="handed on to another package"),
     ],
@@ -1041,6 +1042,17 @@ def test_what_is_long_or_cannot_be_compared_is_not_kept(rules: FailureRules) -> 
         assert rules.classify(VenueError("end", code=7.0)) is DATA
 
     assert sizes(rules) <= before + 3
+
+
+def test_what_is_not_kept_leaves_alone_what_is(rules: FailureRules) -> None:
+    """Values that cannot be compared do not use up the room for what is remembered of others."""
+    rules.map(VenueError, DATA, message="end$", when={"code": 7})
+    rules.classify(VenueError("end", code=7))
+    kept = rules._table._plans.for_class(VenueError)  # type: ignore[union-attr]  # it was just made
+    for number in range(1_500):
+        rules.classify(VenueError(f"end {number}", code=7.0))
+
+    assert rules._table._plans.for_class(VenueError) is kept  # type: ignore[union-attr]  # as above
 
 
 def test_copies_go_their_own_way() -> None:

@@ -230,6 +230,7 @@ def test_what_a_text_tells_of_the_status_counts(text: str, expected: str) -> Non
         ('File "/home/me/ta/strategy.py", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
         ('File "strategy.py", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
         ('File "<string>", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
+        ('File "a\0b", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
         ('File "<frozen >", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
         ('File "/__init__.py", line 1, in f', "ValueError: fast is above slow", "strategy_error"),
     ],
