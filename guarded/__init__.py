@@ -1,6 +1,7 @@
 """Guards for trading strategies: no invented signals, classified failures, and an emergency halt."""
 
 from guarded import validators
+from guarded._audit import AuditEntry
 from guarded._block import Signal, track_signal
 from guarded._clock import Clock
 from guarded._decorator import guarded_signal, is_guarded, outcome
@@ -29,6 +30,7 @@ from guarded._tracker import FailureTracker
 from guarded.stores.memory import MemoryStore
 
 __all__ = [
+    "AuditEntry",
     "Clock",
     "ConsecutiveFailures",
     "EmergencyHaltManager",

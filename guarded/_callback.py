@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from guarded import _faults
 from guarded._checks import checked_function
@@ -29,6 +29,16 @@ WAITS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _scheduled: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
 
 
+class Episodes(Protocol):
+    """Who knows of the episodes that a callback is run for."""
+
+    def in_force(self, halt: HaltRecord) -> bool:
+        """Whether a halt's episode is still under way; one that is over is not tried again."""
+
+    def settled(self, halt: HaltRecord) -> None:
+        """Hear that a callback has run to its end."""
+
+
 @dataclass(slots=True, eq=False)
 class _Attempt:
     """The state of the callback in one episode."""
@@ -47,7 +57,7 @@ class HaltCallback:
     Args:
         function: The user's callback, or None.
         clock: Measures the waits.
-        in_force: Whether a halt's episode is still under way; an episode that is over is not tried again.
+        episodes: Who knows of the episodes.
         tell: Tells the listeners, of each attempt that raised.
 
     Raises:
@@ -58,14 +68,14 @@ class HaltCallback:
         self,
         function: Function | None,
         clock: Clock,
-        in_force: Callable[[HaltRecord], bool],
+        episodes: Episodes,
         tell: Callable[[Iterable[Event]], None],
     ) -> None:
         if function is not None:
             checked_function(function, ("reason", "failure"), "halt_callback")
         self.function = function
         self._clock = clock
-        self._in_force = in_force
+        self._episodes = episodes
         self._tell = tell
         self._lock = ForkSafeLock()
         self._attempts: dict[str, _Attempt] = {}
@@ -73,20 +83,26 @@ class HaltCallback:
     @property
     def pending(self) -> bool:
         """Whether the callback of some halt in force has not succeeded yet."""
-        return any(self._in_force(attempt.halt) for attempt in self._unsuccessful())
+        return any(self._episodes.in_force(attempt.halt) for attempt in self._unsuccessful())
+
+    def expect(self, halt: HaltRecord) -> None:
+        """Know that the callback is to be run for a new episode, before any callback is."""
+        if self.function is not None:
+            with self._lock:
+                self._attempts.setdefault(halt.episode, _Attempt(halt))
+
+    def expects(self, halt: HaltRecord) -> bool:
+        """Whether the callback has not run to its end for an episode that it was expected for."""
+        return halt.episode in self._attempts
 
     def start(self, halt: HaltRecord) -> list[Unfinished]:
-        """Run the callback for a new episode.
+        """Run the callback for an episode that it is expected for.
 
         Returns:
             What is left to await if the callback is asynchronous.
         """
-        if self.function is None:
-            return []
-        attempt = _Attempt(halt)
-        with self._lock:
-            self._attempts[halt.episode] = attempt
-        return self._run(self.function, attempt)
+        attempt = self._attempts.get(halt.episode)
+        return [] if attempt is None or self.function is None else self._run(self.function, attempt)
 
     def retry(self) -> list[Unfinished]:
         """Run the callback again for each episode in which it raised and whose wait is over."""
@@ -105,7 +121,7 @@ class HaltCallback:
 
     def _take(self, attempt: _Attempt, now: float) -> bool:
         """Whether the attempt is this thread's to run."""
-        if not self._in_force(attempt.halt):
+        if not self._episodes.in_force(attempt.halt):
             self._forget(attempt)
             return False
         with self._lock:
@@ -128,8 +144,12 @@ class HaltCallback:
                 return []
             raise
         if not left:
-            self._forget(attempt)
+            self._succeeded(attempt)
         return left
+
+    def _succeeded(self, attempt: _Attempt) -> None:
+        self._forget(attempt)
+        self._episodes.settled(attempt.halt)
 
     def _raised(self, attempt: _Attempt, error: BaseException) -> None:
         now = self._clock.monotonic()
@@ -159,7 +179,7 @@ class Unfinished:
             if not isinstance(error, Exception | asyncio.CancelledError) or _caller_is_cancelled():
                 raise
         else:
-            self._callback._forget(self._attempt)  # two halves of one thing
+            self._callback._succeeded(self._attempt)  # two halves of one thing
 
     def finish(self) -> None:
         """Schedule the callback on the running loop; without one, run it to completion on a loop of its own."""

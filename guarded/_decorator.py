@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
+from guarded import _exempt
 from guarded._callables import GuardedAsyncCallable, GuardedCallable
 from guarded._checks import checked_choice, checked_instance
 from guarded._context import context_resolver
@@ -270,6 +271,8 @@ def _configured(function: Callable[..., Any], settings: Settings) -> Guard:
     where = f"on {function_name(function)}"
     kind = kind_of(function)
     when_halted = checked_choice(settings.when_halted, ("refuse", "run"), f"when_halted {where}")
+    if when_halted == "run":
+        _exempt.note(function_name(function))
     if kind is Kind.ASYNC_GENERATOR and settings.no_signal is not None:
         raise InvalidConfiguration(f"no_signal {where}: an asynchronous generator ends without a value; leave it out")
     return Guard(

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 def guard_function(guard: Guard) -> Callable[..., Any]:
     """The guarded form of what returns its result."""
     own, function, validates = guard.tracker, guard.function, guard.validate is not None
-    key = (guard.strategy, guard.symbol)  # which is among the calm ones only where both are the same for every call
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         tracker = _shared.tracker if own is None else own
         pulse = tracker._pulse
         if pulse is None or validates:
-            return guard.call(tracker, args, kwargs).value
+            if validates or tracker._calm is not guard.calm:
+                return guard.call(tracker, args, kwargs).value
+            pulse = tracker._sequence  # something is halted, but nothing that these calls belong to
         try:
             result = function(*args, **kwargs)
         except Exception as error:
@@ -39,7 +40,9 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
             defer = deferral(type(result))  # type: ignore[arg-type]  # types are hashable
             if defer is not None:
                 return defer(guard, tracker, result, args, kwargs)
-        if tracker._pulse is pulse and (not tracker._live or key in tracker._calm):
+        if (tracker._pulse is pulse and not tracker._live) or (
+            tracker._calm is guard.calm and tracker._sequence is pulse
+        ):
             read_time = tracker._read_time
             tracker._succeeded_at = read_time()
         else:

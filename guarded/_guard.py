@@ -37,6 +37,8 @@ class Guard:
         function: What is guarded.
         kind: What a call of it gives.
         ends: What it raises to end an iteration, if it is an iterator's `__next__` or `__anext__`: no failure.
+        calm: The set of calm keys of a tracker in which the key of all of its calls was last found: as long as the
+            tracker still has that set, no streak and no halt is about them.
         hand_over: Makes the no-signal of a plain `def` what its caller waits for, once it is known to return awaitables
             or generators, as a decorator around an `async def` does.
     """
@@ -55,6 +57,7 @@ class Guard:
     runs_halted: bool
     reduce_only: bool
     hand_over: Callable[[Any], Any] | None = None
+    calm: object = None
 
     def current_tracker(self) -> FailureTracker:
         """The tracker given, or the shared one."""
@@ -228,11 +231,16 @@ class Guard:
         if tracker._sequence != since and _course.thread_failed(tracker, since):
             return
         try:
-            strategy, symbol = self.strategy, self.symbol
-            tracker._succeed(
-                strategy if isinstance(strategy, str) else strategy(args, kwargs, None),
-                symbol if isinstance(symbol, str) else symbol(args, kwargs, None),
-            )
+            strategy, symbol, calm = self.strategy, self.symbol, tracker._calm
+            if isinstance(strategy, str) and isinstance(symbol, str):
+                tracker._succeed(strategy, symbol)
+                if (strategy, symbol) in calm:
+                    self.calm = calm
+            else:
+                tracker._succeed(
+                    strategy if isinstance(strategy, str) else strategy(args, kwargs, None),
+                    symbol if isinstance(symbol, str) else symbol(args, kwargs, None),
+                )
         except Exception as fault:  # noqa: BLE001  # a fault of ours is never the caller's
             _faults.report(f"a success of {function_name(self.function)} could not be recorded", fault)
 

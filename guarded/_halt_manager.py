@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from guarded import _log
+from guarded._audit import AuditEntry
 from guarded._callback import Finishing, finish
 from guarded._clock import Clock, checked_clock
 from guarded._errors import InvalidConfiguration
@@ -24,9 +26,11 @@ from guarded._stack import MESSAGE
 from guarded.stores import Change, Rows, Store, Touched, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from guarded._callback import Unfinished
+    from guarded._errors import StoreUnavailable
 
 
 class Attached(Protocol):
@@ -34,12 +38,21 @@ class Attached(Protocol):
 
     def _tell(self, events: Iterable[Event]) -> None: ...
     def _clear_streaks(self, scope: Scope) -> None: ...
+    def _expect_callback(self, halt: HaltRecord) -> None: ...
+    def _expects_callback(self, halt: HaltRecord) -> bool: ...
     def _start_callback(self, halt: HaltRecord) -> list[Unfinished]: ...
     def _retry_callback(self) -> list[Unfinished]: ...
     @property
     def _callback_function(self) -> object: ...
+    def _take_successes(self) -> dict[str, datetime]: ...
     @property
     def callback_pending(self) -> bool: ...
+    @property
+    def refusals(self) -> int: ...
+    @property
+    def on_store_loss(self) -> str: ...
+    @property
+    def _store(self) -> Store: ...
 
 
 # By latch, not by manager: managers on the same store speak for the same trackers.
@@ -61,8 +74,13 @@ class EmergencyHaltManager:
     A halt stops guarded calls. It cancels no order and closes no position, unless the halt callback does.
 
     Args:
-        store: Where the latch lives: a store, a URL such as `"memory://"`, or None for this process's memory.
+        store: Where the latch lives: a store, its URL (`"sqlite:///guarded.db"`, `"redis://..."`, `"memory://"`), or
+            None for this process's memory.
         clock: Stamps halts; by default the machine's.
+
+    Raises:
+        InvalidConfiguration: The store is none.
+        StoreUnavailable: The store cannot be opened.
     """
 
     def __init__(self, store: Store | str | None = None, *, clock: Clock | None = None) -> None:
@@ -70,6 +88,7 @@ class EmergencyHaltManager:
         self.clock: Clock = checked_clock(clock)
         self._attached = _attached_to(self.store.latch)
         self._log = Listeners(HaltLog(survives_restart=self.store.survives_restart))
+        self.store.serve(self)
 
     # -- halting
 
@@ -108,7 +127,7 @@ class EmergencyHaltManager:
             text_of(trigger_type, MESSAGE),
             None if by is None else text_of(by, MESSAGE),
         )
-        latch = _Latching(new)
+        latch = _Latching(new, claims=self.has_callback())
         self.store.update(Touched(halts=(scope,)), latch)
         if latch.triggered is None:
             halted_already(new, self.store.halts.get(scope))
@@ -139,10 +158,26 @@ class EmergencyHaltManager:
         steps: list[Callable[[], object]] = [partial(self._tell, triggered)]
         for event in triggered:
             if not event.escalated:
-                steps += [partial(_start, tracker, event.halt, unfinished) for tracker in self._distinct()]
+                steps += self._callbacks(event.halt, unfinished)
         with Finishing(unfinished):
             take_all(steps)
         return unfinished
+
+    def _callbacks(self, halt: HaltRecord, unfinished: list[Unfinished]) -> list[Callable[[], object]]:
+        """The calls of each distinct halt callback; all are expected before the first is made."""
+        distinct = self._distinct()
+        for tracker in distinct:
+            tracker._expect_callback(halt)
+        return [partial(_start, tracker, halt, unfinished) for tracker in distinct]
+
+    def has_callback(self) -> bool:
+        """Whether some tracker attached has a halt callback."""
+        return any(tracker._callback_function is not None for tracker in self._trackers())
+
+    def settled(self, halt: HaltRecord) -> None:
+        """Hear that one callback has run to its end; once all have, no other process needs to see to them."""
+        if not any(tracker._expects_callback(halt) for tracker in self._trackers()):
+            self.store.settle(halt.episode)
 
     def _distinct(self) -> list[Attached]:
         """The trackers; of those that have the same halt callback, the first."""
@@ -193,23 +228,64 @@ class EmergencyHaltManager:
         for field, value in (("by", by), ("reason", reason)):
             if not isinstance(value, str) or not value.strip():
                 raise InvalidConfiguration(f"{field}={value!r}: trading is resumed on the record, so say who and why")
-        scope = checked_scope(strategy, symbol)
-        if scope in self.store.halts:
-            self._resume(scope, text_of(by, MESSAGE), text_of(reason, MESSAGE))
-        else:
-            nothing_to_resume(scope, text_of(by, MESSAGE), self.store.halts)
+        self._resume(checked_scope(strategy, symbol), text_of(by, MESSAGE), text_of(reason, MESSAGE))
         return tuple(self.store.read().halts.values())
 
     def _resume(self, scope: Scope, by: str, reason: str) -> None:
-        for tracker in self._trackers():  # before the latch opens, so that an old streak cannot close it again
-            tracker._clear_streaks(scope)
-        ending = _Ending(scope, replace_with=lambda halt: self._ended(halt, by, reason))
-        self.store.update(Touched(streaks=None, halts=(scope,)), ending)
-        if ending.ended is not None:
+        if scope in self.store.halts:
+            for tracker in self._trackers():  # before the latch opens, so that an old streak cannot close it again
+                if tracker._store is not self.store:
+                    tracker._clear_streaks(scope)
+        ending = _Ending(scope, self.clock.now(), by, reason)
+        self.store.update(Touched(halts=(scope,)), ending)
+        if ending.ended is None:
+            nothing_to_resume(scope, by, self.store.halts)
+        else:
             self._tell([TradingResumed(ending.ended, by, reason)])
 
-    def _ended(self, halt: HaltRecord, by: str, reason: str) -> HaltRecord:
-        return replace(halt, resumed_at=self.clock.now(), resumed_by=by, resume_reason=reason)
+    # -- what the store tells of other processes, and asks of this one
+
+    def halted_elsewhere(self, halt: HaltRecord, *, escalated: bool) -> None:
+        """Tell the listeners of a halt by another process, which runs the callback."""
+        self._tell([HaltTriggered(halt, halt.failure, escalated=escalated)])
+
+    def resumed_elsewhere(self, halt: HaltRecord) -> None:
+        """Tell the listeners that another process resumed trading."""
+        self._tell([TradingResumed(halt, halt.resumed_by or "somebody", halt.resume_reason or "")])
+
+    def run_callbacks(self, halt: HaltRecord) -> None:
+        """Run the callbacks of an episode whose process left them undone."""
+        unfinished: list[Unfinished] = []
+        _log.callback_taken_over(halt)
+        with Finishing(unfinished):
+            take_all(self._callbacks(halt, unfinished))
+        finish(unfinished)
+
+    def retry(self) -> None:
+        """Run those again that raised and whose wait is over."""
+        finish(self.retry_callbacks())
+
+    def store_lost(self, why: StoreUnavailable) -> None:
+        """Say so, and halt trading if a tracker prefers that."""
+        _log.store_lost(why)
+        if any(tracker.on_store_loss == "halt" for tracker in self._trackers()):
+            self.trigger_halt(f"the store is away: {why}", HaltTrigger.TECHNICAL_FAILURE)
+
+    def store_back(self, merged: int) -> None:
+        """Say so."""
+        _log.store_back(merged)
+
+    def refusals(self) -> int:
+        """How many guarded calls this process has refused."""
+        return sum(tracker.refusals for tracker in self._trackers())
+
+    def take_successes(self) -> Mapping[str, datetime]:
+        """When each strategy last succeeded, as far as it was seen since this was last asked."""
+        latest: dict[str, datetime] = {}
+        for tracker in self._trackers():
+            for strategy, moment in tracker._take_successes().items():
+                latest[strategy] = max(moment, latest.get(strategy, moment))
+        return latest
 
     # -- how things stand
 
@@ -288,11 +364,18 @@ def _same(one: object, other: object) -> bool:
         return one is other
 
 
+def halt_entry(halt: HaltRecord, **details: object) -> AuditEntry:
+    """A halt as the audit keeps it."""
+    more = {"level": halt.level.value, "trigger_type": halt.trigger_type, "episode": halt.episode, **details}
+    return AuditEntry(halt.since, "halt", halt.by, halt.reason, halt.scope, more)
+
+
 class _Latching:
     """The transaction that halts one scope."""
 
-    def __init__(self, new: HaltRecord) -> None:
+    def __init__(self, new: HaltRecord, *, claims: bool) -> None:
         self._new = new
+        self._claims = claims
         self.triggered: HaltTriggered | None = None
 
     def __call__(self, rows: Rows) -> Change:
@@ -300,24 +383,35 @@ class _Latching:
         halt = latched(current, self._new)
         if current is not None and halt is None:
             self.triggered = None
-            return Change(halts={current.scope: also(current, self._new)})
+            entry = halt_entry(self._new, halted_already=current.episode)
+            return Change(halts={current.scope: also(current, self._new)}, audit=[entry])
         assert halt is not None  # noqa: S101  # without a current halt the new one is latched
         self.triggered = HaltTriggered(halt, halt.failure, escalated=current is not None)
-        return Change(halts={halt.scope: halt})
+        return Change(halts={halt.scope: halt}, claim=self._claims, audit=[halt_entry(halt)])
 
 
 class _Ending:
-    """The transaction that ends the halt of one scope, and its streaks in the manager's own store."""
+    """The transaction that ends the halt of one scope, and its streaks in the manager's own store.
 
-    def __init__(self, scope: Scope, replace_with: Callable[[HaltRecord], HaltRecord]) -> None:
+    It ends the episode that it found at first, and no other: one that began meanwhile is not what somebody resumed.
+    """
+
+    ended: HaltRecord | None
+
+    def __init__(self, scope: Scope, now: datetime, by: str, reason: str) -> None:
         self._scope = scope
-        self._replace_with = replace_with
-        self.ended: HaltRecord | None = None
+        self._now = now
+        self._by = by
+        self._reason = reason
+        self._episode: str | None = None
 
     def __call__(self, rows: Rows) -> Change:
         halt = rows.halts.get(self._scope)
-        self.ended = None if halt is None else self._replace_with(halt)
-        if self.ended is None:
+        self.ended = None
+        if halt is None or self._episode not in (None, halt.episode):
             return Change()
-        streaks = {scope: None for scope in rows.streaks if self._scope.covers(scope)}
-        return Change(streaks, halts={self._scope: None}, ended=(self.ended,))
+        self._episode = halt.episode
+        self.ended = replace(halt, resumed_at=self._now, resumed_by=self._by, resume_reason=self._reason)
+        details = {"episode": halt.episode, "halt_reason": halt.reason, "halted_since": halt.since.isoformat()}
+        entry = AuditEntry(self._now, "resume", self._by, self._reason, self._scope, details)
+        return Change(clear=self._scope, halts={self._scope: None}, ended=(self.ended,), audit=[entry])

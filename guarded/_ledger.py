@@ -8,6 +8,9 @@ A failure of (strategy, symbol) counts in every series that some policy looks at
 
 A success of (strategy, symbol) removes the streaks of all its scopes, and enters a success in their windows.
 Whether a success counts at all (its own course may have recorded a failure) is decided before it comes here.
+
+Streaks are shared by all processes on one store. The global streak is this process's own unless a policy asks for the
+fleet's, and so are windows of calls: they stand in rows of their own, which no store hands to another process.
 """
 
 from __future__ import annotations
@@ -18,13 +21,14 @@ from guarded._policies import ConsecutiveFailures, FailureRate, Policy
 from guarded._scope import EVERYTHING, Scope, ScopeKind, scopes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import timedelta
 
     from guarded._failure import FailureType
     from guarded._halt import HaltLevel
 
 GLOBAL_SERIES = "global"
+FLEET_SERIES = "fleet"
 
 
 class Streak(NamedTuple):
@@ -34,7 +38,8 @@ class Streak(NamedTuple):
         series: The name of the series that it belongs to.
         failures: The failures that count.
         unbroken: The failures since the last success, also those too far apart to count.
-        last: When the last one happened, in seconds of the tracker's clock.
+        last: When the last one happened, in seconds: of the day, if the store outlives the process, so that every
+            process reads them alike; else of the tracker's monotonic clock.
     """
 
     series: str
@@ -84,6 +89,7 @@ class Counted(NamedTuple):
 
     Attributes:
         rows: The scopes' new rows.
+        own: The new rows of what is this process's own.
         trips: One for each policy whose limit is reached.
         streak: The streak that is nearest to a threshold.
         threshold: That threshold; None where no policy looks at consecutive failures of this type.
@@ -92,6 +98,7 @@ class Counted(NamedTuple):
     """
 
     rows: dict[Scope, Row]
+    own: dict[Scope, Row]
     trips: tuple[Trip, ...]
     streak: int
     threshold: int | None
@@ -103,10 +110,12 @@ class Recovered(NamedTuple):
 
     Attributes:
         rows: The scopes' new rows; None = removed.
+        own: The same of what is this process's own.
         failures: The failures that the key, or the finest scope that is counted, has had since its last success.
     """
 
     rows: dict[Scope, Row | None]
+    own: dict[Scope, Row | None]
     failures: int
 
 
@@ -118,6 +127,7 @@ class StreakSeries(NamedTuple):
     types: frozenset[FailureType] | None
     within: float | None
     policies: tuple[ConsecutiveFailures, ...]
+    shared: bool = True
 
     def failed(self, row: Row, now: float) -> Streak:
         """The streak after one more failure."""
@@ -161,6 +171,7 @@ class WindowSeries(NamedTuple):
     types: frozenset[FailureType] | None
     calls: int
     policies: tuple[FailureRate, ...]
+    shared: bool = False
 
     def failed(self, row: Row) -> Window:
         """The window after one more call, which failed."""
@@ -213,15 +224,15 @@ class Ledger:
     """The counting rules for one set of policies.
 
     Args:
-        policies: What to count; the global streak is counted whether or not one of them looks at it.
+        policies: What to count; this process's global streak is counted whether or not one of them looks at it.
         window: For policies that have no window of their own; None = a streak never ages.
     """
 
-    __slots__ = ("_global", "_names", "counts_successes", "kinds", "series")
+    __slots__ = ("_global", "_kinds", "_names", "counts_successes", "series")
 
     def __init__(self, policies: Iterable[Policy], window: timedelta | None) -> None:
         self.series = _series_of(policies, _seconds(window))
-        self.kinds: frozenset[ScopeKind] = frozenset(series.kind for series in self.series)
+        self._kinds: frozenset[ScopeKind] = frozenset(series.kind for series in self.series)
         self.counts_successes = any(isinstance(series, WindowSeries) for series in self.series)
         self._names = frozenset(series.name for series in self.series)
         self._global = next(s for s in self.series if isinstance(s, StreakSeries) and s.name == GLOBAL_SERIES)
@@ -229,44 +240,47 @@ class Ledger:
     def scopes(self, strategy: str, symbol: str) -> dict[ScopeKind, Scope]:
         """The scopes whose rows a failure of this key reads and writes."""
         every = scopes_of(strategy, symbol)
-        return {kind: every[kind] for kind in self.kinds}
-
-    def is_live(self, rows: Mapping[Scope, Row], strategy: str, symbol: str) -> bool:
-        """Whether there is a row in any scope of this key."""
-        # Plain tuples equal scopes and are made quicker; this runs once per call while a streak is live.
-        return (strategy, symbol) in rows or EVERYTHING in rows or (strategy, None) in rows or (None, symbol) in rows
+        return {kind: every[kind] for kind in self._kinds}
 
     def fail(
-        self, rows: Mapping[Scope, Row], scopes: Mapping[ScopeKind, Scope], failure_type: FailureType, now: float
+        self,
+        rows: Mapping[Scope, Row],
+        own: Mapping[Scope, Row],
+        scopes: Mapping[ScopeKind, Scope],
+        failure_type: FailureType,
+        now: float,
     ) -> Counted:
         """Count one failure.
 
         Args:
             rows: The rows as they stand; only those of these scopes are read.
+            own: The rows of what is this process's own.
             scopes: The scopes of the key that failed, from `scopes`.
             failure_type: What kind, for policies with `types=`.
-            now: Seconds of the tracker's clock.
+            now: The time, as in `Streak.last`.
         """
         changed: dict[Scope, Row] = {}
+        changed_own: dict[Scope, Row] = {}
         trips: list[Trip] = []
         streaks: list[tuple[Streak, ConsecutiveFailures]] = []
         too_far_apart: float | None = None
         for series in self.series:
             if series.types is None or failure_type in series.types:
                 scope = scopes[series.kind]
-                row = changed.get(scope) or rows.get(scope, ())
+                table, new = (rows, changed) if series.shared else (own, changed_own)
+                row = new.get(scope) or table.get(scope, ())
                 if isinstance(series, WindowSeries):
                     window = series.failed(row)
-                    changed[scope] = _replaced(row, window)
+                    new[scope] = _replaced(row, window)
                     trips += series.trips(window, scope)
                 else:
                     streak = series.failed(row, now)
-                    changed[scope] = _replaced(row, streak)
+                    new[scope] = _replaced(row, streak)
                     trips += series.trips(streak, scope)
                     streaks += [(streak, policy) for policy in series.policies]
                     too_far_apart = too_far_apart or series.too_short_a_window(streak)
-        length, threshold = self._nearest(streaks, changed[EVERYTHING])
-        return Counted(changed, tuple(trips), length, threshold, too_far_apart)
+        length, threshold = self._nearest(streaks, changed_own[EVERYTHING])
+        return Counted(changed, changed_own, tuple(trips), length, threshold, too_far_apart)
 
     def _nearest(self, streaks: list[tuple[Streak, ConsecutiveFailures]], everything: Row) -> tuple[int, int | None]:
         """The length and threshold of the streak that is nearest to its threshold."""
@@ -279,35 +293,51 @@ class Ledger:
         only = self._global.streak(everything)
         return (only.failures if only else 0), None
 
-    def succeed(self, rows: Mapping[Scope, Row], strategy: str, symbol: str) -> Recovered:
+    def succeed(self, rows: Mapping[Scope, Row], own: Mapping[Scope, Row], strategy: str, symbol: str) -> Recovered:
         """Count one success.
 
         Args:
             rows: The rows as they stand; those of all four scopes of the key are read, for trackers with other
                 policies may keep theirs in the same store.
+            own: The rows of what is this process's own.
             strategy: Whose success.
             symbol: Whose success.
         """
         changed: dict[Scope, Row | None] = {}
+        changed_own: dict[Scope, Row | None] = {}
         failures = 0
         for scope in scopes_of(strategy, symbol).values():
-            row = rows.get(scope, ())
+            if scope in rows:
+                changed[scope] = None  # there is nothing in it but streaks
+                failures = failures or _unbroken(scope, rows[scope])
+            row = own.get(scope, ())
             new = self._after_success(scope.kind, row)
             if new != row:
-                changed[scope] = new or None
-            if scope != EVERYTHING:
-                failures = failures or max((item.unbroken for item in row if isinstance(item, Streak)), default=0)
-        return Recovered(changed, failures)
+                changed_own[scope] = new or None
+        return Recovered(changed, changed_own, failures)
 
     def _after_success(self, kind: ScopeKind, row: Row) -> Row:
-        own = [series.succeeded(row) for series in self.series if series.kind == kind]
+        own = [series.succeeded(row) for series in self.series if series.kind == kind and not series.shared]
         others = [item for item in row if isinstance(item, Window) and item.series not in self._names]
         return (*others, *[item for item in own if item is not None])
 
-    def consecutive(self, rows: Mapping[Scope, Row], now: float) -> int:
-        """The length of the global streak; 0 once it has aged."""
-        streak = self._global.streak(rows.get(EVERYTHING, ()))
+    def consecutive(self, own: Mapping[Scope, Row], now: float) -> int:
+        """The length of this process's global streak; 0 once it has aged."""
+        streak = self._global.streak(own.get(EVERYTHING, ()))
         return streak.failures if streak is not None and not self._global.aged(streak, now) else 0
+
+
+def is_live(rows: Collection[Scope], strategy: str, symbol: str) -> bool:
+    """Whether there is a row in any scope of this key."""
+    # Plain tuples equal scopes and are made quicker; this runs once per call while a streak is live.
+    return (strategy, symbol) in rows or EVERYTHING in rows or (strategy, None) in rows or (None, symbol) in rows
+
+
+def _unbroken(scope: Scope, row: Row) -> int:
+    """The failures since the last success, of a scope finer than everything."""
+    if scope == EVERYTHING:
+        return 0
+    return max((item.unbroken for item in row if isinstance(item, Streak)), default=0)
 
 
 def _replaced(row: Row, item: Streak | Window) -> Row:
@@ -323,12 +353,12 @@ def _series_of(policies: Iterable[Policy], window: float | None) -> tuple[Series
     groups: dict[str, list[Policy]] = {GLOBAL_SERIES: []}
     for policy in policies:
         groups.setdefault(_series_name(policy, window), []).append(policy)
-    everything = StreakSeries(GLOBAL_SERIES, "global", None, window, ())
+    everything = StreakSeries(GLOBAL_SERIES, "global", None, window, (), shared=False)
     return tuple(_series(name, group, window) if group else everything for name, group in groups.items())
 
 
 def _series_name(policy: Policy, window: float | None) -> str:
-    name: str = policy.scope
+    name: str = FLEET_SERIES if isinstance(policy, ConsecutiveFailures) and policy.shared else policy.scope
     if policy.types is not None:
         name += ":" + ",".join(sorted(policy.types))
     if isinstance(policy, FailureRate):
@@ -343,7 +373,8 @@ def _series(name: str, group: list[Policy], window: float | None) -> Series:
         rates = tuple(policy for policy in group if isinstance(policy, FailureRate))
         return WindowSeries(name, first.scope, first.types, first.calls, rates)
     streaks = tuple(policy for policy in group if isinstance(policy, ConsecutiveFailures))
-    return StreakSeries(name, first.scope, first.types, _within(first, window), streaks)
+    shared = first.shared or first.scope != "global"
+    return StreakSeries(name, first.scope, first.types, _within(first, window), streaks, shared=shared)
 
 
 def _within(policy: ConsecutiveFailures, window: float | None) -> float | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import timedelta
 
+    from guarded._errors import StoreUnavailable
     from guarded._failure import SignalGenerationFailure
     from guarded._halt import HaltRecord
     from guarded._scope import Scope
@@ -194,6 +195,44 @@ def halted_already(asked: HaltRecord, halt: HaltRecord | None) -> None:
     fields = {"by": asked.by, "trigger_type": asked.trigger_type, "halt_scope": str(asked.scope)}
     now = None if halt is None else halt.reason
     emit(logging.WARNING, "guarded.halted_already", text, {**fields, "reason": asked.reason, "halt_reason": now})
+
+
+def callback_taken_over(halt: HaltRecord) -> None:
+    """Log that this process runs the halt callback that another one left undone."""
+    text = f"The halt callback of {halt.scope} was left undone by another process; this one runs it: {halt.reason}"
+    fields = {"halt_scope": str(halt.scope), "reason": halt.reason}
+    emit(logging.WARNING, "guarded.halt_callback_taken_over", text, fields)
+
+
+def store_lost(why: StoreUnavailable) -> None:
+    """Announce that counts and halts are kept in this process alone, until the store is back."""
+    text = (
+        f"The store is away: {why}. This process goes on counting by itself and still halts at the threshold;"
+        " other processes do not see it until the store is back."
+    )
+    emit(logging.CRITICAL, "guarded.store_lost", text, {"error": str(why)})
+
+
+def store_back(merged: int) -> None:
+    """Log that the store is back."""
+    text = f"The store is back; {merged} changes that were made here meanwhile are in it now."
+    emit(logging.WARNING, "guarded.store_back", text, {"merged": merged})
+
+
+def store_left(changes: int, why: StoreUnavailable | None) -> None:
+    """Announce that the process ends before it could tell the store what it knows."""
+    text = f"{changes} changes are lost with this process, for its store is away: {why}"
+    emit(logging.CRITICAL, "guarded.store_left", text, {"changes": changes, "error": str(why)})
+
+
+def store_forgets(where: str) -> None:
+    """Warn that a server may forget what it was told."""
+    text = (
+        f"{where} writes no append-only file: what it was told since its last snapshot, it forgets when it restarts,"
+        " and a halt is then known to the processes that run, if any do. Set appendonly yes, and appendfsync always"
+        " or everysec."
+    )
+    emit(logging.WARNING, "guarded.store_forgets", text, {"store": where})
 
 
 def nothing_to_resume(scope: Scope, by: str, halts: Collection[Scope]) -> None:

@@ -11,6 +11,7 @@ from guarded._attributes import checked_tests
 from guarded._classnames import checked_targets, module_of, mro
 from guarded._errors import InvalidConfiguration
 from guarded._origin import OWN_CODE, SETTINGS_CODE, is_from, is_standard
+from guarded._secrets import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,6 +158,12 @@ class Rule(NamedTuple):
     pack: str | None
     otherwise: bool = False
     name: str | None = None
+
+
+def described(rule: Rule) -> str:
+    """A rule as the audit has it: `ignore mybot.FeedPaused`."""
+    targets = ", ".join(target if isinstance(target, str) else type_name(target) for target in rule.targets)
+    return rule.name or f"{rule.action} {targets}{rule.conditions}"
 
 
 def checked_conditions(message: object, when: object, raised_in: object, where: str) -> Conditions:

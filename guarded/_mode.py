@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 Mode = Literal["on", "strict", "off"]
 
 
-class Refreshable(Protocol):
+class Dependent(Protocol):
     """What keeps something that depends on the mode."""
 
-    def _refresh(self) -> None: ...
+    def _mode_changed(self, previous: str) -> None: ...
 
 
 def _checked(mode: object, where: str) -> Mode:
@@ -38,12 +38,12 @@ def from_environment(environment: Mapping[str, str]) -> Mode:
 
 
 current: Mode = from_environment(os.environ)
-_dependents: weakref.WeakSet[Refreshable] = weakref.WeakSet()
+_dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 _lock = ForkSafeLock()
 
 
-def add_dependent(dependent: Refreshable) -> None:
-    """Refresh an object, held weakly, whenever the mode changes."""
+def add_dependent(dependent: Dependent) -> None:
+    """Tell an object, held weakly, whenever the mode changes."""
     with _lock:
         _dependents.add(dependent)
 
@@ -68,9 +68,11 @@ def set_mode(mode: Mode) -> Restore[Mode]:
 
 
 def _put(mode: Mode) -> None:
-    global current  # noqa: PLW0603  # one mode for the process
-    current = mode
+    global current
+    previous, current = current, mode
+    if previous == mode:
+        return
     with _lock:
         dependents = list(_dependents)
     for dependent in dependents:
-        dependent._refresh()
+        dependent._mode_changed(previous)

@@ -32,6 +32,10 @@ class ConsecutiveFailures:
         types: The failure types that count; others neither extend nor break the streak. None: all of them.
         halt_scope: `"global"` halts everything, `"same"` only the scope whose streak it was.
         level: How much is stopped, a `HaltLevel` or its value.
+        shared: With `scope="global"`: count the failures of all processes on the store in one streak. By default each
+            process counts its own, for one symbol that always fails beside others that work would keep the common
+            streak alive, and one bad machine would halt all of them. The streaks of keys, strategies and symbols are
+            always those of all processes on the store.
 
     Raises:
         InvalidConfiguration: A setting that cannot work.
@@ -51,6 +55,7 @@ class ConsecutiveFailures:
     types: frozenset[FailureType] | None = None
     halt_scope: HaltScope = "global"
     level: HaltLevel = HaltLevel.HALTED
+    shared: bool = False
 
     def __init__(
         self,
@@ -61,12 +66,14 @@ class ConsecutiveFailures:
         types: Iterable[FailureType | str] | None = None,
         halt_scope: HaltScope = "global",
         level: HaltLevel | str = HaltLevel.HALTED,
+        shared: bool = False,
     ) -> None:
         where = "ConsecutiveFailures"
         put = object.__setattr__
         put(self, "threshold", checked_count(threshold, f"{where}(threshold)"))
         put(self, "within", within if within is ... else checked_window(within, f"{where}(within)"))
         _put_common(self, where, scope, types, halt_scope, level)
+        put(self, "shared", _checked_shared(shared, scope, where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,16 @@ def _put_common(policy: Policy, where: str, scope: object, types: Any, halt_scop
     put(policy, "types", None if types is None else _checked_types(types, f"{where}(types)"))
     put(policy, "halt_scope", checked_choice(halt_scope, get_args(HaltScope), f"{where}(halt_scope)"))
     put(policy, "level", checked_level(level, f"{where}(level)"))
+
+
+def _checked_shared(shared: object, scope: str, where: str) -> bool:
+    if not isinstance(shared, bool):
+        raise InvalidConfiguration(f"{where}(shared)={shared!r}: expected True or False")
+    if shared and scope != "global":
+        raise InvalidConfiguration(
+            f'{where}(shared=True) is for scope="global": the streak of each {scope} is shared anyway; leave it out'
+        )
+    return shared
 
 
 def checked_level(value: object, where: str) -> HaltLevel:

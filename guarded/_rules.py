@@ -11,7 +11,7 @@ from guarded._explanation import Explanation
 from guarded._failure import FailureType, checked_type
 from guarded._faults import report
 from guarded._locks import ForkSafeLock
-from guarded._matching import Action, Rule, checked_conditions, checked_rule
+from guarded._matching import Action, Rule, checked_conditions, checked_rule, described
 from guarded._packs import BUILT_IN, checked_names, read
 from guarded._secrets import type_name
 from guarded._verdicts import Table
@@ -261,6 +261,10 @@ class FailureRules:
     def asked_of(self, kind: type[BaseException]) -> list[str]:
         """The attributes, by their paths, at which rules that name a class, or a base of it outside of Python, look."""
         return self._tabulated().paths_for(kind)
+
+    def exceptions_to_counting(self) -> list[str]:
+        """The rules declared here that ignore exceptions or let them through, for the audit."""
+        return [described(rule) for rule in self._own if rule.action is not Action.COUNT]
 
     def judge(self, error: BaseException) -> Explanation:
         """The same as `explain`, quicker and without raising: for guards and trackers, at every failure."""

@@ -6,25 +6,28 @@ import os
 import time
 import weakref
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from guarded import _counted, _course, _faults, _log, _mode
+from guarded._audit import NOTHING, Action, AuditEntry
 from guarded._callback import Finishing, Function, HaltCallback, Unfinished, finish
-from guarded._checks import checked_count, checked_instance, checked_window
+from guarded._checks import checked_choice, checked_count, checked_instance, checked_window
 from guarded._clock import Clock, SystemClock, checked_clock
 from guarded._errors import InvalidConfiguration
 from guarded._events import Event, HaltTriggered, SignalFailed, SignalRecovered, SignalRefused
+from guarded._exempt import exempt_guards
 from guarded._failure import FailureType, SignalGenerationFailure, checked_type
-from guarded._halt import HaltLevel, HaltRecord, HaltTrigger, latched
-from guarded._halt_manager import EmergencyHaltManager, describe
+from guarded._halt import HaltLevel, HaltRecord, HaltTrigger, covering, latched
+from guarded._halt_manager import EmergencyHaltManager, describe, halt_entry
 from guarded._interrupts import take_all
-from guarded._ledger import Counted, Ledger, Trip
+from guarded._ledger import Counted, Ledger, Trip, is_live
 from guarded._listeners import Listener, Listeners
 from guarded._locks import ForkSafeLock
 from guarded._log import SignalLog, progress
 from guarded._policies import ConsecutiveFailures, FailureRate, Policy
 from guarded._rules import FailureRules
 from guarded._scope import EVERYTHING, Scope, ScopeKind, scopes_of
+from guarded._templates import function_name
 from guarded.stores import ALL, TOTAL_KINDS, Change, Rows, Store, Total, Touched
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 LAST_FAILURES_IN_STATUS = 10
 MOST_CALM = 10_000
 """How many keys without a streak are remembered while there is a streak of others."""
+LOOKED_AT = 10_000
+"""How many successes are looked at, each time that the store asks when each strategy last succeeded."""
 
 
 class _DefaultThreshold(int):
@@ -59,12 +64,16 @@ class FailureTracker:
         policies: What halts trading, instead of the two above: `ConsecutiveFailures` and `FailureRate`.
         rules: How exceptions are classified; by default `FailureRules()`.
         halt_manager: Share the latch of this manager; by default the tracker makes one of its own.
-        store: Where counts and halts live: a store, `"memory://"`, or None for this process's memory.
+        store: Where counts and halts live: a store, its URL (`"sqlite:///guarded.db"`, `"redis://..."`, `"memory://"`),
+            or None for this process's memory.
+        on_store_loss: What to do while a store is away that was there at the start: `"count"` here and merge when it is
+            back, or `"halt"` trading.
         clock: Where time comes from; by default that of the halt manager, or the machine's.
         history_size: How many failures are kept with their traces, at least 1.
 
     Raises:
         InvalidConfiguration: A setting that cannot work.
+        StoreUnavailable: The store cannot be opened: without knowing whether trading is halted, nothing starts.
 
     Attributes:
         halt_manager: The manager of the latch.
@@ -72,10 +81,11 @@ class FailureTracker:
         policies: What halts trading.
         history_size: How many failures are kept.
         clock: Where time comes from.
+        on_store_loss: What to do while the store is away.
     """
 
     # Slots for what every guarded call reads; the rest, and what tests patch, is in the dictionary.
-    __slots__ = ("__dict__", "__weakref__", "_calm", "_live", "_pulse", "_read_time", "_succeeded_at")
+    __slots__ = ("__dict__", "__weakref__", "_calm", "_live", "_pulse", "_read_time", "_sequence", "_succeeded_at")
 
     def __init__(
         self,
@@ -87,6 +97,7 @@ class FailureTracker:
         rules: FailureRules | None = None,
         halt_manager: EmergencyHaltManager | None = None,
         store: Store | str | None = None,
+        on_store_loss: Literal["count", "halt"] = "count",
         clock: Clock | None = None,
         history_size: int = 100,
     ) -> None:
@@ -96,17 +107,20 @@ class FailureTracker:
         self._settings: dict[str, Any] = own if policies is None else {"policies": self.policies}
         self.rules = checked_instance(rules, FailureRules, "rules") or FailureRules()
         self.history_size = checked_count(history_size, "history_size")
+        self.on_store_loss = checked_choice(on_store_loss, ("count", "halt"), "on_store_loss")
         checked_instance(halt_manager, EmergencyHaltManager, "halt_manager")
         self.clock = checked_clock(halt_manager.clock if clock is None and halt_manager is not None else clock)
         self.halt_manager, self._store = _latch_and_store(halt_manager, store, self.clock)
         self._ledger = Ledger(self.policies, reset_window)
         self._listeners = Listeners(SignalLog())
-        self._callback = HaltCallback(halt_callback, self.clock, self.halt_manager.in_force, self._listeners.tell)
+        self._callback = HaltCallback(halt_callback, self.clock, self.halt_manager, self._listeners.tell)
         self._lock = ForkSafeLock()
         self._sequence = 0
         self._pulse: int | None = None
-        self._calm: set[tuple[str, str]] = set()  # keys that were found without a row since the store last changed
-        self._live = self._store.live
+        self._calm: set[tuple[str, str]] = set()  # keys that were found without row and halt since one last appeared
+        self._live = False
+        self._looking = 0
+        self._successes: dict[str, float | datetime] = {}
         self._read_time: Callable[[], float | datetime] = (
             time.time if isinstance(self.clock, SystemClock) else self.clock.now
         )
@@ -118,18 +132,22 @@ class FailureTracker:
         self._store.watch(self._refresh)
         _mode.add_dependent(self)
         self._refresh()
+        self._write_down("start", details=self._settings_in_words())
         self._identity = _register(self, os.urandom(8).hex())
 
     def __reduce__(self) -> tuple[Callable[..., FailureTracker], tuple[str, dict[str, Any]]]:
         """Pickle as identity and settings: the same tracker here, one with the same settings elsewhere.
 
-        The clock, the store and the halt manager belong to this process and are not among the settings.
+        The clock and the halt manager belong to this process and are not among the settings; the store is, if it
+        outlives the process.
         """
         settings = {
             **self._settings,
             "halt_callback": self._callback.function,
             "rules": self.rules,
             "history_size": self.history_size,
+            "on_store_loss": self.on_store_loss,
+            "store": self._store if self._store.survives_restart else None,
         }
         return _restored, (self._identity, settings)
 
@@ -139,12 +157,41 @@ class FailureTracker:
     def __deepcopy__(self, _memo: dict[int, Any]) -> FailureTracker:
         return self
 
-    def _refresh(self) -> None:
-        """Set the pulse: the number of the last failure, or None while every call has to go the long way."""
+    def _refresh(self, appeared: bool = True) -> None:
+        """Set what guards read: whether every call has to go the long way, and whether successes have to be looked at.
+
+        Args:
+            appeared: Whether something has appeared that was not there, so that no key is calm any more.
+        """
         with self._lock:
-            self._calm = set()
-            quiet = _mode.current == "on" and not self._store.halts and not self._ledger.counts_successes
-            self._pulse = self._sequence if quiet else None
+            store = self._store
+            if appeared:
+                self._calm = set()
+            awake = store.awake  # what else is asked of it wakes it
+            self._live = not awake or bool(self._looking or store.live or store.own)
+            quiet = awake and not store.halts and not self._ledger.counts_successes
+            self._pulse = self._sequence if quiet and _mode.current == "on" else None
+
+    def _mode_changed(self, previous: str) -> None:
+        self._refresh()
+        self._write_down("mode", details={"mode": _mode.current, "previous": previous})
+
+    def _write_down(self, action: Action, scope: Scope | None = None, details: Mapping[str, Any] = NOTHING) -> None:
+        """Append to the audit."""
+        entry = AuditEntry(self.clock.now(), action, scope=scope, details=details)
+        self._store.update(Touched(), lambda _rows: Change(audit=[entry]))
+
+    def _settings_in_words(self) -> dict[str, Any]:
+        return {
+            "policies": [repr(policy) for policy in self.policies],
+            "reset_window": None if self.reset_window is None else self.reset_window.total_seconds(),
+            "history_size": self.history_size,
+            "on_store_loss": self.on_store_loss,
+            "halt_callback": None if self._callback.function is None else function_name(self._callback.function),
+            "mode": _mode.current,
+            "rules": self.rules.exceptions_to_counting(),
+            "run_while_halted": exempt_guards(),
+        }
 
     # -- recording
 
@@ -223,9 +270,11 @@ class FailureTracker:
         with self._lock:
             self._sequence = sequence = self._sequence + 1
         _course.mark(self, sequence)
-        now = self._failed_at = self.clock.monotonic()
+        self._failed_at = self.clock.monotonic()
         scopes = self._ledger.scopes(strategy, symbol if counted_for is None else counted_for)
-        entry = _FailureEntry(self._ledger, failure, scopes, now, self.history_size)
+        now = failure.timestamp.timestamp() if self._store.survives_restart else self._failed_at
+        claims = self.halt_manager.has_callback()
+        entry = _FailureEntry(self._ledger, failure, scopes, now, self.history_size, claims=claims)
         self._store.update(entry.touched, entry)
         if isinstance(error, BaseException):
             if goes_on or isinstance(error, RecursionError):  # which may go on yet
@@ -269,18 +318,38 @@ class FailureTracker:
         self._succeed(str(strategy_name), str(symbol))
 
     def _succeed(self, strategy: str, symbol: str) -> None:
-        self._succeeded_at = self._read_time()
-        key, calm = (strategy, symbol), self._calm
+        stamp = self._succeeded_at = self._read_time()
+        if self._looking:
+            self._look(strategy, stamp)
+        key, calm, store = (strategy, symbol), self._calm, self._store
         if key in calm:
             return
-        if not (self._ledger.counts_successes or self._ledger.is_live(self._live, strategy, symbol)):
-            if len(calm) < MOST_CALM:
+        shared = is_live(store.live, strategy, symbol)
+        if not (shared or is_live(store.own, strategy, symbol) or self._ledger.counts_successes):
+            halts = store.halts
+            untroubled = _mode.current == "on" and not (halts and covering(halts, Scope(strategy, symbol)))
+            if untroubled and len(calm) < MOST_CALM:
                 calm.add(key)
             return
         entry = _SuccessEntry(self._ledger, strategy, symbol)
-        self._store.update(Touched(streaks=tuple(scopes_of(strategy, symbol).values())), entry)
+        store.update(Touched(streaks=tuple(scopes_of(strategy, symbol).values())) if shared else Touched(), entry)
         if entry.failures:
             self._tell([SignalRecovered(Scope(strategy, symbol), entry.failures)])
+
+    def _look(self, strategy: str, stamp: float | datetime) -> None:
+        """Note when a strategy succeeded, for the store; after so many successes there is nothing more to see."""
+        self._successes[strategy] = stamp
+        self._looking -= 1
+        if self._looking <= 0:
+            self._looking = 0
+            self._refresh(appeared=False)
+
+    def _take_successes(self) -> dict[str, datetime]:
+        """When each strategy last succeeded, as was seen since this was last asked; the next ones are looked at."""
+        seen, self._successes = self._successes, {}
+        self._looking = LOOKED_AT
+        self._refresh()
+        return {name: _moment(stamp) for name, stamp in seen.items()}
 
     def _refuse(self, strategy: str, symbol: str, halt: HaltRecord) -> list[Unfinished]:
         """Count a refused call, tell of it, and run the halt callback again if it is due."""
@@ -311,8 +380,12 @@ class FailureTracker:
 
     @property
     def consecutive_failures(self) -> int:
-        """The global streak: failures since the last success of anything; 0 once it is older than its window."""
-        return self._ledger.consecutive(self._live, self.clock.monotonic())
+        """This process's global streak: failures since the last success of anything; 0 once it has aged."""
+        return self._ledger.consecutive(self._store.own, self._seconds())
+
+    def _seconds(self) -> float:
+        """The time as streaks are measured in it: by the day's clock, where they outlive the process."""
+        return self.clock.now().timestamp() if self._store.survives_restart else self.clock.monotonic()
 
     @property
     def total_failures(self) -> int:
@@ -355,7 +428,7 @@ class FailureTracker:
     def last_success_time(self) -> datetime | None:
         """When a guarded call last succeeded in this process."""
         stamp = self._succeeded_at
-        return datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, float) else stamp
+        return None if stamp is None else _moment(stamp)
 
     # -- the latch
 
@@ -382,7 +455,16 @@ class FailureTracker:
     @property
     def callback_pending(self) -> bool:
         """Whether a halt is in force whose callback has not succeeded yet."""
-        return self._callback.pending
+        if self._callback.function is None:
+            return False
+        left, halts = self._store.unsettled(), tuple(self._store.halts.values())
+        return self._callback.pending or any(halt.episode in left for halt in halts)
+
+    @property
+    def degraded(self) -> str | None:
+        """Why the store is away, if it is: what is counted meanwhile is counted here, and merged later."""
+        lost = self._store.lost
+        return None if lost is None else str(lost)
 
     def resume(
         self, *, by: str, reason: str, strategy: str | None = None, symbol: str | None = None
@@ -410,14 +492,14 @@ class FailureTracker:
         return self.clock.monotonic() - self._failed_at > self.reset_window.total_seconds()
 
     def reset(self) -> None:
-        """Set all streaks to zero; totals, history and halts stay."""
-        self._clear_streaks(EVERYTHING)
+        """Set all streaks to zero, on the record; totals, history and halts stay."""
+        entry = AuditEntry(self.clock.now(), "reset")
+        self._store.update(Touched(), lambda _rows: Change(clear=EVERYTHING, audit=[entry]))
 
     def clear_history(self) -> None:
-        """Forget the history and the totals; streaks and halts stay."""
-        self._store.update(
-            Touched(totals=None), lambda rows: Change(totals=dict.fromkeys(rows.totals, None), forget=True)
-        )
+        """Forget the history and the totals, on the record; streaks and halts stay."""
+        entry = AuditEntry(self.clock.now(), "clear_history")
+        self._store.update(Touched(), lambda _rows: Change(forget=True, audit=[entry]))
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(event)` for everything that happens from now on, in the thread in which it happens.
@@ -438,7 +520,7 @@ class FailureTracker:
         history = self._store.failures()
         halt = rows.halts.get(EVERYTHING)
         return {
-            "consecutive_failures": self._ledger.consecutive(rows.streaks, self.clock.monotonic()),
+            "consecutive_failures": self._ledger.consecutive(rows.own, self._seconds()),
             "failure_threshold": self.failure_threshold,
             "reset_window": None if self.reset_window is None else self.reset_window.total_seconds(),
             "total_failures": rows.totals.get(ALL, 0),
@@ -452,13 +534,14 @@ class FailureTracker:
             "halt_reason": halt and halt.reason,
             "halts": [other.to_dict() for other in rows.halts.values()],
             "callback_pending": self.callback_pending,
+            "degraded": self.degraded,
             "internal_errors": _faults.count(),
         }
 
     def get_failure_summary(self) -> str:
         """How things stand, as text."""
         rows = self._store.read()
-        consecutive = self._ledger.consecutive(rows.streaks, self.clock.monotonic())
+        consecutive = self._ledger.consecutive(rows.own, self._seconds())
         lines = [
             "Failure Tracker Status",
             "=" * 50,
@@ -475,6 +558,8 @@ class FailureTracker:
             lines.append("Status: Active (no halt)")
         for halt in rows.halts.values():
             lines += describe(halt)
+        if self.degraded is not None:
+            lines.append(f"Store: AWAY ({self.degraded})")
         return "\n".join(lines)
 
     def _global_threshold(self) -> int | None:
@@ -486,13 +571,16 @@ class FailureTracker:
         self._listeners.tell(events)
 
     def _clear_streaks(self, scope: Scope) -> None:
-        self._store.update(
-            Touched(streaks=None),
-            lambda rows: Change(streaks={other: None for other in rows.streaks if scope.covers(other)}),
-        )
+        self._store.update(Touched(), lambda _rows: Change(clear=scope))
+
+    def _expect_callback(self, halt: HaltRecord) -> None:
+        self._callback.expect(halt)
 
     def _start_callback(self, halt: HaltRecord) -> list[Unfinished]:
         return self._callback.start(halt)
+
+    def _expects_callback(self, halt: HaltRecord) -> bool:
+        return self._callback.expects(halt)
 
     def _retry_callback(self) -> list[Unfinished]:
         return self._callback.retry()
@@ -508,8 +596,17 @@ class _FailureEntry:
     counted: Counted
 
     def __init__(
-        self, ledger: Ledger, failure: SignalGenerationFailure, scopes: dict[ScopeKind, Scope], now: float, keep: int
+        self,
+        ledger: Ledger,
+        failure: SignalGenerationFailure,
+        scopes: dict[ScopeKind, Scope],
+        now: float,
+        keep: int,
+        *,
+        claims: bool,
     ) -> None:
+        self._claims = claims
+        self._episodes: dict[Scope, str] = {}
         self._ledger = ledger
         self._failure = failure
         self._scopes = scopes
@@ -521,17 +618,22 @@ class _FailureEntry:
             ("symbol", failure.symbol),
             ("type", failure.failure_type.value),
         )
-        self.touched = Touched(scopes.values(), self._totals, scopes.values())
+        every = (*scopes.values(), EVERYTHING)
+        self.touched = Touched(every, every)
 
     def __call__(self, rows: Rows) -> Change:
         failure = self._failure
-        self.counted = self._ledger.fail(rows.streaks, self._scopes, failure.failure_type, self._now)
+        self.counted = self._ledger.fail(rows.streaks, rows.own, self._scopes, failure.failure_type, self._now)
+        halts = self._latch(rows.halts)
         return Change(
             streaks=self.counted.rows,
-            totals={total: rows.totals.get(total, 0) + 1 for total in self._totals},
-            halts=self._latch(rows.halts),
+            own=self.counted.own,
+            counted=self._totals,
+            halts=halts,
+            claim=self._claims,
             failure=failure,
             keep=self._keep,
+            audit=[halt_entry(halt) for halt in halts.values()] if halts else (),
         )
 
     def _latch(self, halts: Mapping[Scope, HaltRecord]) -> dict[Scope, HaltRecord]:
@@ -561,6 +663,7 @@ class _FailureEntry:
             failure=failure,
             consecutive=trip.consecutive,
             threshold=trip.threshold,
+            episode=self._episodes.setdefault(trip.scope, os.urandom(8).hex()),  # the same, each time that this runs
         )
 
 
@@ -574,9 +677,13 @@ class _SuccessEntry:
         self._key = (strategy, symbol)
 
     def __call__(self, rows: Rows) -> Change:
-        recovered = self._ledger.succeed(rows.streaks, *self._key)
+        recovered = self._ledger.succeed(rows.streaks, rows.own, *self._key)
         self.failures = recovered.failures
-        return Change(streaks=recovered.rows)
+        return Change(streaks=recovered.rows, own=recovered.own)
+
+
+def _moment(stamp: float | datetime) -> datetime:
+    return datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, float) else stamp
 
 
 def _totals(rows: Rows, kind: str) -> dict[str, int]:

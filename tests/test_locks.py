@@ -53,7 +53,7 @@ def test_a_kill_switch_in_a_signal_handler(tracker: FailureTracker) -> None:
         asked.append(dict(rows.halts))
         if len(asked) == 1:
             signal.raise_signal(signal.SIGTERM)
-        return Change(totals={ALL: rows.totals.get(ALL, 0) + 1})
+        return Change(counted=[ALL])
 
     asked: list[object] = []
 

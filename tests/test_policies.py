@@ -128,7 +128,7 @@ class TestSettings:
         """By default a policy counts each key, looks at every type, and halts everything."""
         assert repr(ConsecutiveFailures(3)) == (
             "ConsecutiveFailures(threshold=3, scope='key', within=Ellipsis, types=None, halt_scope='global',"
-            " level=<HaltLevel.HALTED: 'halted'>)"
+            " level=<HaltLevel.HALTED: 'halted'>, shared=False)"
         )
         assert repr(FailureRate(1, calls=4)) == (
             "FailureRate(ratio=1.0, calls=4, scope='key', types=None, halt_scope='global',"

@@ -50,8 +50,8 @@ def test_two_core_dependencies() -> None:
 
 
 def test_importing_is_light_and_quiet() -> None:
-    """Importing guarded imports no numeric library, no TOML parser and nothing for tests, and prints nothing."""
-    heavy = ("numpy", "pandas", "polars", "tomllib", "pytest", "guarded.testing")
+    """Importing guarded imports no numeric library, no TOML parser, no database, nothing for tests, and prints nothing."""
+    heavy = ("numpy", "pandas", "polars", "tomllib", "pytest", "sqlite3", "redis", "typer", "guarded.testing")
     assert python(f"import sys, guarded; print([m for m in {heavy} if m in sys.modules])") == "[]"
 
 

@@ -441,6 +441,7 @@ class TestReports:
             "halt_reason": tracker.halt_reason,
             "halts": [halt.to_dict() for halt in tracker.halts],
             "callback_pending": False,
+            "degraded": None,
             "internal_errors": status["internal_errors"],
         }
         assert FailureTracker(reset_window=None).get_status()["reset_window"] is None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from guarded._locks import ForkSafeLock
-from guarded.stores import Change, Rows, Store, Total, Touched
+from guarded.stores import Change, Herald, Member, Rows, Store, Total, Touched
+from guarded.stores._watchers import Watchers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
 
+    from guarded._audit import AuditEntry
     from guarded._failure import SignalGenerationFailure
     from guarded._halt import HaltRecord
     from guarded._ledger import Row
@@ -21,17 +23,20 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 HALTS_KEPT = 1_000
+AUDIT_KEPT = 10_000
 
 
 class MemoryStore(Store):
     """A ledger in this process's memory: exact across threads and tasks, gone with the process.
 
-    Trackers that are given the same `MemoryStore` share their counts as well as their halts.
+    Trackers that are given the same `MemoryStore` share their counts as well as their halts. It keeps the last 1,000
+    halts that ended, and the last 10,000 entries of the audit.
     """
 
     def __init__(self) -> None:
         self._latch = _Latch()
         self._streaks: dict[Scope, Row] = {}
+        self._own: dict[Scope, Row] = {}
         self._totals: dict[Total, int] = {}
         self._failures: deque[SignalGenerationFailure] = deque()
 
@@ -41,14 +46,14 @@ class MemoryStore(Store):
         return self._streaks
 
     @property
+    def own(self) -> Mapping[Scope, Row]:
+        """The global streak, and windows of calls."""
+        return self._own
+
+    @property
     def halts(self) -> Mapping[Scope, HaltRecord]:
         """The halts in force."""
         return self._latch.halts
-
-    @property
-    def version(self) -> int:
-        """Grows with every change."""
-        return self._latch.version
 
     @property
     def latch(self) -> object:
@@ -60,35 +65,57 @@ class MemoryStore(Store):
         """A halt in memory does not."""
         return False
 
+    @property
+    def awake(self) -> bool:
+        """Memory is always up to date."""
+        return True
+
+    @property
+    def lost(self) -> None:
+        """Memory is never lost while the process runs."""
+        return None
+
     def update(self, touched: Touched, change: Callable[[Rows], Change]) -> None:  # noqa: ARG002  # all rows are at hand
         """Apply a change under the lock; then tell the watchers."""
         latch = self._latch
         with latch.lock:
             while True:
                 version = latch.version
-                changes = change(Rows(self._streaks, self._totals, latch.halts))
+                changes = change(Rows(self._streaks, self._own, latch.halts))
                 if latch.version == version:  # else a signal handler of this very thread made a change meanwhile
                     break
             latch.version += 1
-            self._apply(changes)
-        latch.tell_watchers()
+            appeared = self._apply(changes)
+        latch.watchers.tell(appeared)
 
-    def _apply(self, change: Change) -> None:
-        _write(self._streaks, change.streaks)
-        _write(self._totals, change.totals)
-        _write(self._latch.halts, change.halts)
+    def _apply(self, change: Change) -> bool:
+        """Write a change; returns whether something appeared in it."""
+        appeared = bool(change.halts) or not (
+            change.streaks.keys() <= self._streaks.keys() and change.own.keys() <= self._own.keys()
+        )
+        if change.clear is not None:
+            clear(self._streaks, change.clear)
+            clear(self._own, change.clear)
+        write(self._streaks, change.streaks)
+        write(self._own, change.own)
+        write(self._latch.halts, change.halts)
         self._latch.ended.extend(change.ended)
+        self._latch.audit.extend(change.audit)
         if change.forget:
             self._failures.clear()
+            self._totals.clear()
+        for total in change.counted:
+            self._totals[total] = self._totals.get(total, 0) + 1
         if change.failure is not None:
             self._failures.append(change.failure)
             while len(self._failures) > change.keep:
                 self._failures.popleft()
+        return appeared
 
     def read(self) -> Rows:
         """A consistent copy of all rows."""
         with self._latch.lock:
-            return Rows(dict(self._streaks), dict(self._totals), dict(self._latch.halts))
+            return Rows(dict(self._streaks), dict(self._own), dict(self._latch.halts), dict(self._totals))
 
     def failures(self) -> list[SignalGenerationFailure]:
         """The history of failures, the oldest first."""
@@ -100,10 +127,32 @@ class MemoryStore(Store):
         with self._latch.lock:
             return list(self._latch.ended)
 
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a bound method after every change; it is held weakly."""
+    def audit(self) -> list[AuditEntry]:
+        """The last 10,000 entries, the oldest first."""
         with self._latch.lock:
-            self._latch.watchers.append(weakref.WeakMethod(watcher))
+            return list(self._latch.audit)
+
+    def members(self) -> list[Member]:
+        """No process but this one knows the store."""
+        return []
+
+    def successes(self) -> Mapping[str, datetime]:
+        """Not looked at in memory, where nobody else could read it."""
+        return {}
+
+    def unsettled(self) -> Collection[str]:
+        """What is unsettled is known to the trackers of this process."""
+        return ()
+
+    def settle(self, episode: str) -> None:
+        """Nothing to note."""
+
+    def watch(self, watcher: Callable[[bool], None]) -> None:
+        """Call a bound method after every change; it is held weakly."""
+        self._latch.watchers.add(watcher)
+
+    def serve(self, herald: Herald) -> None:
+        """There are no other processes to tell of."""
 
     def joined(self) -> MemoryStore:
         """A store with counts of its own and this one's halts."""
@@ -113,34 +162,31 @@ class MemoryStore(Store):
 
 
 class _Latch:
-    """What joined stores share: the halts, the lock and the watchers."""
+    """What joined stores share: the halts, their history and audit, the lock and the watchers."""
 
-    __slots__ = ("__weakref__", "ended", "halts", "lock", "version", "watchers")
+    __slots__ = ("__weakref__", "audit", "ended", "halts", "lock", "version", "watchers")
 
     def __init__(self) -> None:
         self.lock = ForkSafeLock()
         self.halts: dict[Scope, HaltRecord] = {}
         self.ended: deque[HaltRecord] = deque(maxlen=HALTS_KEPT)
+        self.audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
         self.version = 0
-        self.watchers: list[weakref.WeakMethod[Callable[[], None]]] = []
-
-    def tell_watchers(self) -> None:
-        """Call those that are still there."""
-        for reference in tuple(self.watchers):
-            watcher = reference()
-            if watcher is None:
-                self._forget(reference)
-            else:
-                watcher()
-
-    def _forget(self, reference: weakref.WeakMethod[Callable[[], None]]) -> None:
-        with self.lock:
-            self.watchers = [other for other in self.watchers if other is not reference]
+        self.watchers = Watchers()
 
 
-def _write(table: dict[K, V], changes: Mapping[K, V | None]) -> None:
+def write(table: dict[K, V], changes: Mapping[K, V | None]) -> None:
+    """Put new rows into a table, and take out those that are None."""
     for key, value in changes.items():
         if value is None:
             table.pop(key, None)
         else:
             table[key] = value
+
+
+def clear(table: dict[Scope, V], scope: Scope) -> list[Scope]:
+    """Take out what a scope covers; returns what that was."""
+    covered = [other for other in table if scope.covers(other)]
+    for other in covered:
+        del table[other]
+    return covered

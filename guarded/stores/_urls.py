@@ -1,0 +1,98 @@
+"""URLs of stores, and the stores that this process has opened by them."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from guarded._classnames import near_miss
+from guarded._errors import InvalidConfiguration
+from guarded._locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from urllib.parse import SplitResult
+
+    from guarded.stores.shared import SharedStore
+
+EXPECTED = "'memory://', 'sqlite:///guarded.db', 'redis://host:6379/0' or 'rediss://host:6379/0'"
+
+_opened: weakref.WeakValueDictionary[str, SharedStore] = weakref.WeakValueDictionary()
+_lock = ForkSafeLock()
+
+
+def opened(url: str) -> SharedStore:
+    """The store of a URL; the same one as long as somebody holds it.
+
+    Raises:
+        InvalidConfiguration: There is no store for such a URL, or it has a setting that the store does not know.
+        StoreUnavailable: The store cannot be opened.
+    """
+    with _lock:
+        store = _opened.get(url)
+        if store is None or store._closed:
+            store = _opened[url] = _open(url)
+        return store
+
+
+def shown(url: str) -> str:
+    """A URL without its password."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, login = head.partition("://")
+    return f"{scheme}{slashes}{login.partition(':')[0]}:***{at}{tail}" if at and ":" in login else url
+
+
+def _open(url: str) -> SharedStore:
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        return _sqlite(url)
+    if scheme in ("redis", "rediss"):
+        return _redis(url)
+    raise InvalidConfiguration(f"store={shown(url)!r}: expected {EXPECTED}")
+
+
+def _sqlite(url: str) -> SharedStore:
+    from guarded.stores.sqlite import SQLiteStore  # noqa: PLC0415  # each store is imported when it is asked for
+
+    parts = urlsplit(url)
+    path = unquote(parts.path.removeprefix("/"))
+    if parts.netloc or not path:
+        raise InvalidConfiguration(
+            f"store={url!r}: expected 'sqlite:///guarded.db' for a path from here, or 'sqlite:////var/lib/guarded.db'"
+        )
+    return SQLiteStore(path, **_settings(url, parts, {"durability": str, "timeout": float}))
+
+
+def _redis(url: str) -> SharedStore:
+    from guarded.stores.redis import RedisStore  # noqa: PLC0415  # the same
+
+    parts = urlsplit(url)
+    settings = _settings(url, parts, {"namespace": str, "timeout": float}, passing_on=True)
+    query = "&".join(
+        f"{name}={value}" for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in settings
+    )
+    return RedisStore(parts._replace(query=query).geturl(), **settings)
+
+
+def _settings(
+    url: str, parts: SplitResult, known: dict[str, Callable[[str], object]], *, passing_on: bool = False
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in known:
+            settings[name] = _converted(url, name, value, known[name])
+        elif not passing_on:
+            _refuse(url, f"it knows no setting {name!r}{near_miss(name, known)}; settings are {', '.join(known)}")
+    return settings
+
+
+def _converted(url: str, name: str, value: str, convert: Callable[[str], object]) -> object:
+    try:
+        return convert(value)
+    except ValueError:
+        _refuse(url, f"{name}={value!r}: expected a number")
+
+
+def _refuse(url: str, why: str) -> NoReturn:
+    raise InvalidConfiguration(f"store={shown(url)!r}: {why}")
