@@ -1,0 +1,104 @@
+"""Keeper: the thread of a shared store that hears of what other processes do, and the one that tells of it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from guarded import _faults
+from guarded._errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from guarded.stores._backend import Backend, News
+    from guarded.stores.shared import SharedStore
+
+BEAT = 5.0
+"""Seconds from one sign of life to the next; how late the last successes of strategies may be known."""
+
+RETRIES = (0.5, 1.0, 2.0, 5.0)
+"""Seconds from losing the backend to the first attempt to open it again, and between the next ones."""
+
+
+class Keeper:
+    """The two threads of a store: one hears of changes, the other tells of them what may take its time."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self._store = weakref.ref(store)
+        self._steps: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._beat_at = 0.0
+        self._look_at = 0.0
+        self._tries = 0
+
+    def start(self) -> None:
+        """Begin to hear, and to tell."""
+        threading.Thread(target=self._keep, name="guarded store", daemon=True).start()
+        threading.Thread(target=_tell, args=(self._steps,), name="guarded events", daemon=True).start()
+
+    def tell(self, steps: Iterable[Callable[[], object]]) -> None:
+        """Have steps taken in their order, in a thread of their own."""
+        for step in steps:
+            self._steps.put(step)
+
+    def _keep(self) -> None:
+        try:
+            while (store := self._mine()) is not None:
+                backend, position, lost = store._backend, store._position, store._lost
+                del store  # while it waits, nobody but its users holds the store
+                self._once(backend, position, lost=lost is not None)
+        finally:
+            self._steps.put(None)
+
+    def _mine(self) -> SharedStore | None:
+        store = self._store()
+        return None if store is None or store._closed or store._keeper is not self else store
+
+    def _once(self, backend: Backend, position: int, *, lost: bool) -> None:
+        try:
+            if lost:
+                time.sleep(RETRIES[min(self._tries, len(RETRIES) - 1)])
+                self._tries += 1
+                self._with_store(lambda store: store._recover())
+                self._tries = 0
+            else:
+                news = backend.wait(position)
+                self._with_store(lambda store: self._work(store, news))
+        except StoreUnavailable as error:
+            self._lose(error)
+        except Exception as fault:  # noqa: BLE001  # without this thread the process would not hear of a halt
+            _faults.report("the keeper of a store met a fault; it goes on", fault)
+            time.sleep(1)
+
+    def _work(self, store: SharedStore, news: News) -> None:
+        store._hear(news)
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + 1
+            store._see_to_callbacks()
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT
+            store._beat()
+
+    def _lose(self, error: StoreUnavailable) -> None:
+        self._with_store(lambda store: store._lose(error))
+
+    def _with_store(self, work: Callable[[SharedStore], object]) -> None:
+        store = self._mine()
+        if store is not None:
+            work(store)
+
+
+def _tell(steps: queue.SimpleQueue[Callable[[], object] | None]) -> None:
+    while (step := steps.get()) is not None:
+        safely(step)
+
+
+def safely(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except BaseException as fault:  # noqa: BLE001  # what a listener raises in this thread, interrupts among it, is nobody's
+        _faults.report("what another process did could not be told to everybody", fault)

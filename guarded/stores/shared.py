@@ -1,0 +1,593 @@
+"""SharedStore: what the stores that outlive a process have in common: what is known here, and what to do without them.
+
+A transaction is carried out by the backend, atomically. What guards read at every call, the halts and which scopes have
+a streak, is a copy in this process, which the transactions of this process bring up to date at once and a thread, the
+`Keeper`, as soon as it hears of those of others. A call that succeeds and whose scopes have no streak reads that copy
+and nothing else.
+
+A transaction whose backend is away is applied to the copy, kept, and carried out again once the backend is back, in the
+order in which they were made. Then the halts that are known here and not there are set again, unless the history says
+that somebody resumed them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from guarded import _log
+from guarded._audit import AuditEntry
+from guarded._errors import StoreUnavailable
+from guarded._halt import HaltRecord, also, latched
+from guarded._locks import ForkSafeLock
+from guarded.stores import Change, Herald, Member, Rows, Store, Touched
+from guarded.stores._backend import Ticket, is_dead, new_identity
+from guarded.stores._keeper import Keeper, safely
+from guarded.stores._watchers import Watchers
+from guarded.stores.memory import clear, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Self
+
+    from guarded._failure import SignalGenerationFailure
+    from guarded._ledger import Row
+    from guarded._scope import Scope
+    from guarded.stores._backend import Backend, Committed, News, Snapshot
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """A transaction, from the moment that somebody asks for it until the backend has it.
+
+    Attributes:
+        number: That of its ticket.
+        touched: The rows that it reads.
+        decide: Makes the change.
+        own: This process's own rows as they were when it was applied to the copy.
+        made: What it changed there.
+    """
+
+    number: int
+    touched: Touched
+    decide: Callable[[Rows], Change]
+    own: Mapping[Scope, Row] = field(default_factory=dict)
+    made: Change = field(default_factory=Change)
+
+
+class SharedStore(Store):
+    """The base of the stores that outlive this process and are shared by all that open them."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._lock = ForkSafeLock()
+        self._watchers = Watchers()
+        self._heralds: list[weakref.ref[Herald]] = []
+        self._live: dict[Scope, Row] = {}
+        self._own: dict[Scope, Row] = {}
+        self._halts: dict[Scope, HaltRecord] = {}
+        self._unsettled: dict[str, str] = {}
+        self._position = 0
+        self._written: dict[Scope, int] = {}  # scope -> number of this process's own last change of it
+        self._known = Rows({}, {}, {})
+        self._journal: list[_Task] = []
+        self._lost: StoreUnavailable | None = None
+        self._busy = False
+        self._closed = False
+        self._started = datetime.now(UTC)
+        self._awake = False
+        self._begin()
+        _opened.add(self)
+
+    def _begin(self) -> None:
+        """Open the backend, read what has to be known, and start to be told of changes."""
+        self._identity = new_identity()
+        self._number = 0
+        self._backend.open()
+        self._know(self._backend.snapshot())
+        self._known = self._backend.read()
+        self._awake = True
+        self._keeper = Keeper(self)
+        self._keeper.start()
+
+    def _know(self, snapshot: Snapshot) -> None:
+        self._position = snapshot.position
+        self._written.clear()
+        for scope in [scope for scope in self._live if scope not in snapshot.live]:
+            del self._live[scope]
+        for scope in snapshot.live:
+            self._live.setdefault(scope, ())
+        self._unsettled = dict(snapshot.unsettled)
+        if not self._awake:
+            self._halts = dict(snapshot.halts)
+
+    # -- what guards read
+
+    @property
+    def live(self) -> Mapping[Scope, Row]:
+        """The scopes that have a streak; a row that only other processes have read is empty."""
+        if not self._awake:
+            self._wake()
+        return self._live
+
+    @property
+    def own(self) -> Mapping[Scope, Row]:
+        """This process's global streak, and windows of calls."""
+        return self._own
+
+    @property
+    def halts(self) -> Mapping[Scope, HaltRecord]:
+        """The halts in force."""
+        if not self._awake:
+            self._wake()
+        return self._halts
+
+    @property
+    def latch(self) -> object:
+        """The store itself."""
+        return self
+
+    @property
+    def survives_restart(self) -> bool:
+        """A halt outlives this process."""
+        return True
+
+    @property
+    def awake(self) -> bool:
+        """Whether the keeper runs; not in a forked child until a guard first asks for something."""
+        return self._awake
+
+    @property
+    def lost(self) -> StoreUnavailable | None:
+        """Why the backend is away."""
+        return self._lost
+
+    # -- transactions
+
+    def update(self, touched: Touched, change: Callable[[Rows], Change]) -> None:
+        """Carry out a transaction; then tell the watchers."""
+        if not self._awake:
+            self._wake()
+        with self._lock:
+            before = self._lost
+            appeared = self._update(touched, change)
+            lost_now = self._lost if before is None else None
+        self._watchers.tell(appeared)
+        if lost_now is not None:
+            self._tell_lost(lost_now)
+
+    def _update(self, touched: Touched, change: Callable[[Rows], Change]) -> bool:
+        if not (touched.streaks or touched.halts):
+            made = change(Rows({}, self._own, {}))
+            if made.only_own():
+                return self._write_own(made)
+        self._number += 1
+        task = _Task(self._number, touched, change)
+        if self._busy or self._journal or self._lost is not None:  # busy: a signal handler in the midst of another
+            return self._apply_here(task)
+        try:
+            appeared = self._commit(task)
+        except StoreUnavailable as error:
+            self._lost = error
+            appeared = self._apply_here(task)
+        if self._journal and self._lost is None:
+            self._drain()
+        return appeared
+
+    def _commit(self, task: _Task) -> bool:
+        """Have the backend carry out a new transaction, and bring the copy up to date; whether something appeared."""
+        done = self._carry_out(task, self._own)
+        if done is None:  # its answer was lost, and it was asked again
+            return True
+        return self._learn(task, done) | self._write_own(done.change)
+
+    def _carry_out(self, task: _Task, own: Mapping[Scope, Row]) -> Committed | None:
+        self._busy = True
+        try:
+            return self._backend.commit(
+                Ticket(self._identity, task.number),
+                task.touched,
+                Rows(self._live, own, self._halts),
+                lambda streaks, halts: task.decide(Rows(streaks, own, halts)),
+            )
+        finally:
+            self._busy = False
+
+    def _learn(self, task: _Task, done: Committed) -> bool:
+        """Bring the copy up to date; whether something appeared."""
+        change = done.change
+        appeared = bool(change.halts) or not change.streaks.keys() <= self._live.keys()
+        write(self._live, {scope: done.streaks.get(scope) for scope in task.touched.streaks})
+        for scope in done.cleared:
+            self._live.pop(scope, None)
+        write(self._live, change.streaks)
+        if done.position is not None:
+            for scope in (*done.cleared, *change.streaks):
+                self._written[scope] = done.position
+        self._learn_halts(change)
+        return appeared
+
+    def _learn_halts(self, change: Change) -> None:
+        for scope, halt in change.halts.items():
+            before = self._halts.get(scope)
+            if halt is None or (before is not None and before.episode != halt.episode):
+                self._unsettled.pop(before.episode if before is not None else "", None)
+            if halt is not None and (before is None or before.episode != halt.episode):
+                self._unsettled[halt.episode] = self._identity if change.claim else ""
+        write(self._halts, change.halts)
+        for episode in change.settled:
+            self._unsettled.pop(episode, None)
+
+    def _write_own(self, change: Change) -> bool:
+        appeared = not change.own.keys() <= self._own.keys()
+        if change.clear is not None:
+            clear(self._own, change.clear)
+        write(self._own, change.own)
+        return appeared
+
+    def _apply_here(self, task: _Task) -> bool:
+        """Apply a transaction to the copy, and keep it for when the backend is back."""
+        task.own = {scope: self._own[scope] for scope in task.touched.streaks if scope in self._own}
+        task.made = made = task.decide(Rows(self._live, self._own, self._halts))
+        self._journal.append(task)
+        appeared = bool(made.halts) or not made.streaks.keys() <= self._live.keys()
+        if made.clear is not None:
+            clear(self._live, made.clear)
+        write(self._live, made.streaks)
+        self._learn_halts(made)
+        return self._write_own(made) or appeared
+
+    def _drain(self) -> None:
+        """Have the backend carry out what was applied here, in its order."""
+        try:
+            while self._journal:
+                task = self._journal[0]
+                done = self._carry_out(task, task.own)
+                if done is not None:
+                    self._learn(task, done._replace(change=done.change._replace(halts={}, settled=())))
+                del self._journal[0]
+        except StoreUnavailable as error:
+            self._lost = error
+
+    # -- reading
+
+    def read(self) -> Rows:
+        """A consistent copy of all rows; while the backend is away, what is known here."""
+        there = self._asked(self._backend.read)
+        with self._lock:
+            if there is not None:
+                self._known = there
+                return there._replace(own=dict(self._own))
+            totals = dict(self._known.totals)
+            for task in self._journal:
+                if task.made.forget:
+                    totals.clear()
+                for total in task.made.counted:
+                    totals[total] = totals.get(total, 0) + 1
+            return Rows(dict(self._live), dict(self._own), dict(self._halts), totals)
+
+    def failures(self) -> list[SignalGenerationFailure]:
+        """The history of failures, the oldest first; while the backend is away, what was recorded here since."""
+        there = self._asked(self._backend.failures)
+        if there is not None:
+            return there
+        with self._lock:
+            here = [task.made.failure for task in self._journal]
+        return [failure for failure in here if failure is not None]
+
+    def ended(self) -> list[HaltRecord]:
+        """The last 1,000 halts that ended, the oldest first; while the backend is away, those that ended here since."""
+        there = self._asked(self._backend.ended)
+        if there is not None:
+            return there
+        with self._lock:
+            return [halt for task in self._journal for halt in task.made.ended]
+
+    def audit(self) -> list[AuditEntry]:
+        """The whole audit, the oldest first.
+
+        Raises:
+            StoreUnavailable: The backend is away.
+        """
+        with self._lock:
+            return self._backend.audit()
+
+    def members(self) -> list[Member]:
+        """The processes on the store; one of this machine that is gone is left out.
+
+        Raises:
+            StoreUnavailable: The backend is away.
+        """
+        with self._lock:
+            return [member for member in self._backend.members() if not is_dead(member.identity)]
+
+    def successes(self) -> Mapping[str, datetime]:
+        """When each strategy last succeeded, in any process, to within some ten seconds.
+
+        Raises:
+            StoreUnavailable: The backend is away.
+        """
+        with self._lock:
+            return self._backend.successes()
+
+    def _asked(self, question: Callable[[], T]) -> T | None:
+        """What the backend answers; None while it is away."""
+        try:
+            with self._lock:
+                return None if self._lost is not None or self._busy else question()
+        except StoreUnavailable as error:
+            self._lose(error)
+            return None
+
+    # -- halt callbacks
+
+    def unsettled(self) -> Collection[str]:
+        """The episodes whose halt callback is known not to have run to its end."""
+        return self._unsettled.keys()
+
+    def settle(self, episode: str) -> None:
+        """Note that the halt callbacks of an episode have run to their end."""
+        self.update(Touched(), lambda _rows: Change(settled=(episode,)))
+
+    # -- those who are told
+
+    def watch(self, watcher: Callable[[bool], None]) -> None:
+        """Call a bound method after every change; it is held weakly."""
+        self._watchers.add(watcher)
+
+    def serve(self, herald: Herald) -> None:
+        """Tell a herald of what other processes do."""
+        with self._lock:
+            self._heralds.append(weakref.ref(herald))
+
+    def _herald(self) -> Herald | None:
+        with self._lock:
+            self._heralds = [reference for reference in self._heralds if reference() is not None]
+            return self._heralds[0]() if self._heralds else None
+
+    def joined(self) -> Self:
+        """The store itself: its counts are not this process's."""
+        return self
+
+    # -- without the backend
+
+    def _lose(self, error: StoreUnavailable) -> None:
+        """Go on without the backend, from now on."""
+        with self._lock:
+            if self._lost is not None:
+                return
+            self._lost = error
+        self._tell_lost(error)
+
+    def _tell_lost(self, error: StoreUnavailable) -> None:
+        entry = AuditEntry(datetime.now(UTC), "store_lost", reason=str(error))
+        self.update(Touched(), lambda _rows: Change(audit=[entry]))
+        herald = self._herald()
+        if herald is not None:
+            herald.store_lost(error)
+
+    def _recover(self) -> None:
+        """Open the backend again, and have it carry out what it has missed.
+
+        Raises:
+            StoreUnavailable: It is still away.
+        """
+        with self._lock:
+            self._backend.open()
+            merged, self._lost = len(self._journal), None
+            self._drain()
+            if self._lost is not None:
+                raise self._lost
+        self._catch_up()
+        entry = AuditEntry(datetime.now(UTC), "store_back", details={"merged": merged})
+        self.update(Touched(), lambda _rows: Change(audit=[entry]))
+        herald = self._herald()
+        if herald is not None:
+            self._keeper.tell([partial(herald.store_back, merged)])
+
+    # -- what the keeper does
+
+    def _catch_up(self) -> None:
+        """Read everything that has to be known."""
+        with self._lock:
+            snapshot = self._backend.snapshot()
+            ended = {halt.episode: halt for halt in self._backend.ended()}
+            self._know(snapshot)
+            steps, missing = self._compare(snapshot.halts, ended)
+        self._watchers.tell(True)
+        for halt in missing:
+            self.update(Touched(halts=(halt.scope,)), _Asserting(halt, settled=halt.episode not in self._unsettled))
+        self._keeper.tell(steps)
+
+    def _compare(
+        self, there: Mapping[Scope, HaltRecord], ended: Mapping[str, HaltRecord]
+    ) -> tuple[list[Callable[[], object]], list[HaltRecord]]:
+        """Take over the halts that are in force there.
+
+        Returns:
+            What is to be told of it, and the halts that are known here, and there neither in force nor ended.
+        """
+        herald = self._herald()
+        steps: list[Callable[[], object]] = []
+        missing: list[HaltRecord] = []
+        for scope, mine in list(self._halts.items()):
+            now = there.get(scope)
+            if now is not None and now.episode == mine.episode:
+                continue
+            if mine.episode in ended:
+                clear(self._own, scope)
+                steps += [] if herald is None else [partial(herald.resumed_elsewhere, ended[mine.episode])]
+            else:
+                missing.append(mine)
+            if mine.episode in ended or now is not None:
+                del self._halts[scope]
+        for scope, now in there.items():
+            before = self._halts.get(scope)
+            self._halts[scope] = now
+            if herald is not None and (before is None or before.level is not now.level):
+                steps.append(partial(herald.halted_elsewhere, now, escalated=before is not None))
+        return steps, missing
+
+    def _hear(self, news: News) -> None:
+        """Take over what other processes have changed."""
+        if news.gap or news.halts:
+            self._catch_up()
+            return
+        if not news.scopes:
+            return
+        appeared = False
+        with self._lock:
+            for number, scope, is_live in news.scopes:
+                if number <= self._written.get(scope, 0):
+                    continue
+                if not is_live:
+                    self._live.pop(scope, None)
+                elif scope not in self._live:
+                    self._live[scope] = ()
+                    appeared = True
+            self._position = max(self._position, news.position)
+            self._written = {s: number for s, number in self._written.items() if number > news.position}
+        self._watchers.tell(appeared)
+
+    def _beat(self) -> None:
+        """Be heard of, tell when strategies last succeeded, and see whether the backend is the one it was."""
+        herald = self._herald()
+        successes = {} if herald is None else herald.take_successes()
+        member = Member(
+            self._identity,
+            *_place(self._identity),
+            self._started,
+            datetime.now(UTC),
+            0 if herald is None else herald.refusals(),
+            herald is not None and herald.has_callback(),
+        )
+        with self._lock:
+            running = [episode for episode, runner in self._unsettled.items() if runner == self._identity]
+            self._backend.beat(member, successes, running)
+            fits = self._backend.position() >= self._position
+        if not fits:
+            self._catch_up()
+
+    def _see_to_callbacks(self) -> None:
+        """Retry this process's halt callbacks, and run those that other processes left undone."""
+        herald = self._herald()
+        if herald is None or not self._unsettled or not herald.has_callback():
+            return
+        steps: list[Callable[[], object]] = []
+        with self._lock:
+            others = {episode: runner for episode, runner in self._unsettled.items() if runner != self._identity}
+            if len(others) < len(self._unsettled):
+                steps.append(herald.retry)
+            claimed = self._backend.claim(self._identity, others) if others else []
+            self._unsettled.update(dict.fromkeys(claimed, self._identity))
+            steps += [partial(herald.run_callbacks, h) for h in self._halts.values() if h.episode in claimed]
+        for step in steps:
+            threading.Thread(target=safely, args=(step,), name="guarded halt callback", daemon=True).start()
+
+    # -- its life
+
+    def _wake(self) -> None:
+        """Open the backend in a forked child, the first time that something asks for it."""
+        with self._lock:
+            if self._awake or self._closed:
+                return
+            try:
+                self._begin()
+            except StoreUnavailable as error:
+                self._lost = error
+                self._awake = True
+                self._keeper = Keeper(self)
+                self._keeper.start()
+        self._watchers.tell(True)
+        if self._lost is not None:
+            self._tell_lost(self._lost)
+
+    def _forked(self) -> None:
+        """Leave the parent's connection and thread to the parent; what the parent has yet to merge, it merges."""
+        self._backend.forked()
+        self._journal.clear()
+        self._awake = self._busy = False
+        self._lost = None
+        self._watchers.tell(True)
+
+    def close(self) -> None:
+        """Say good-bye to the other processes and let go of the backend; what comes later is kept here and lost."""
+        with self._lock:
+            if self._closed or not self._awake:
+                return
+            self._closed = True
+            try:
+                self._say_good_bye()
+            except StoreUnavailable as error:
+                self._lost = error
+            finally:
+                self._backend.close()
+            if self._journal:
+                _log.store_left(len(self._journal), self._lost)
+            self._lost = self._lost or StoreUnavailable(f"{self._backend.where} has been closed")
+
+    def _say_good_bye(self) -> None:
+        if self._lost is not None:
+            self._backend.open()
+            self._lost = None
+            self._drain()
+        if self._lost is not None:
+            return
+        herald = self._herald()
+        if herald is not None:
+            self._beat()
+        self._backend.leave(self._identity)
+
+
+class _Asserting:
+    """The transaction that sets a halt again which a backend does not know, and which nobody has resumed."""
+
+    def __init__(self, halt: HaltRecord, *, settled: bool) -> None:
+        self._halt = halt
+        self._settled = (halt.episode,) if settled else ()
+
+    def __call__(self, rows: Rows) -> Change:
+        halt = self._halt
+        current = rows.halts.get(halt.scope)
+        details = {"level": halt.level.value, "trigger_type": halt.trigger_type, "episode": halt.episode}
+        if current is not None and current.episode == halt.episode:
+            return Change()
+        if current is not None:  # both sides of an outage have halted: one episode, with the reasons of both
+            details["merged_into"] = current.episode
+            stricter = latched(current, halt) or also(current, halt)
+            entry = AuditEntry(halt.since, "halt", halt.by, halt.reason, halt.scope, details)
+            return Change(halts={halt.scope: stricter}, audit=[entry])
+        entry = AuditEntry(halt.since, "halt", halt.by, halt.reason, halt.scope, {**details, "set_again": True})
+        return Change(halts={halt.scope: halt}, settled=self._settled, audit=[entry])
+
+
+def _place(identity: str) -> tuple[str, int]:
+    """The machine and the number of a process."""
+    place, pid, _ = identity.rsplit(":", 2)
+    return place.partition("/")[0], int(pid)
+
+
+_opened: weakref.WeakSet[SharedStore] = weakref.WeakSet()
+
+
+def _leave_all() -> None:
+    for store in list(_opened):
+        store.close()
+
+
+def _leave_to_the_parent() -> None:  # pragma: no cover  # it runs in forked children, which tests/test_fork.py looks at
+    for store in list(_opened):
+        store._forked()
+
+
+atexit.register(_leave_all)
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
