@@ -228,11 +228,12 @@ class Ledger:
         window: For policies that have no window of their own; None = a streak never ages.
     """
 
-    __slots__ = ("_global", "_kinds", "_names", "counts_successes", "series")
+    __slots__ = ("_global", "_kinds", "_names", "_shared_kinds", "counts_successes", "series")
 
     def __init__(self, policies: Iterable[Policy], window: timedelta | None) -> None:
         self.series = _series_of(policies, _seconds(window))
         self._kinds: frozenset[ScopeKind] = frozenset(series.kind for series in self.series)
+        self._shared_kinds: frozenset[ScopeKind] = frozenset(series.kind for series in self.series if series.shared)
         self.counts_successes = any(isinstance(series, WindowSeries) for series in self.series)
         self._names = frozenset(series.name for series in self.series)
         self._global = next(s for s in self.series if isinstance(s, StreakSeries) and s.name == GLOBAL_SERIES)
@@ -241,6 +242,10 @@ class Ledger:
         """The scopes whose rows a failure of this key reads and writes."""
         every = scopes_of(strategy, symbol)
         return {kind: every[kind] for kind in self._kinds}
+
+    def shared(self, scopes: Mapping[ScopeKind, Scope]) -> list[Scope]:
+        """Those of the scopes whose rows are shared by all processes."""
+        return [scopes[kind] for kind in self._shared_kinds]
 
     def fail(
         self,

@@ -618,8 +618,8 @@ class _FailureEntry:
             ("symbol", failure.symbol),
             ("type", failure.failure_type.value),
         )
-        every = (*scopes.values(), EVERYTHING)
-        self.touched = Touched(every, every)
+        every = scopes.values()
+        self.touched = Touched(ledger.shared(scopes), (EVERYTHING, *every), every)
 
     def __call__(self, rows: Rows) -> Change:
         failure = self._failure

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 
 from guarded import FailureTracker
 from guarded.testing import FakeClock, fresh_tracker
+
+if TYPE_CHECKING:
+    from servers import Server
+    from stores import Place
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server of Redis, or of Valkey where there is no other."""
+    from servers import Server  # noqa: PLC0415  # most tests need none
+
+    started = Server("--appendonly", "yes")
+    yield started
+    started.remove()
+
+
+@pytest.fixture
+def places(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Place]]:
+    """Makes ledgers by their kind, and closes their stores at the end."""
+    from stores import place  # noqa: PLC0415  # the same
+
+    made: list[Place] = []
+
+    def make(kind: str) -> Place:
+        made.append(place(kind, tmp_path, lambda: request.getfixturevalue("server")))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture

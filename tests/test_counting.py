@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from guarded import ConsecutiveFailures, FailureRate, FailureTracker, FailureType, Scope
+from guarded import ConsecutiveFailures, FailureRate, FailureTracker, FailureType, MemoryStore, Scope
+from guarded.stores import Store
 from guarded.testing import FakeClock
 
 STRATEGIES = ("VWAP", "RSI")
@@ -19,6 +20,7 @@ SYMBOLS = ("AAPL", "MSFT")
 WINDOW = 300.0
 POLICIES = (
     ConsecutiveFailures(3, scope="global"),
+    ConsecutiveFailures(4, scope="global", shared=True, within=timedelta(seconds=90)),
     ConsecutiveFailures(3, scope="key"),
     ConsecutiveFailures(4, scope="strategy", halt_scope="same"),
     ConsecutiveFailures(4, scope="symbol", within=None, halt_scope="same"),
@@ -66,11 +68,14 @@ def scope_of(policy: ConsecutiveFailures | FailureRate, strategy: str, symbol: s
 class Counting(RuleBasedStateMachine):
     """Failures, successes, time and resumes in any order."""
 
+    def open_store(self) -> Store:
+        return MemoryStore()
+
     @initialize(chosen=st.lists(st.sampled_from(POLICIES), min_size=1, max_size=4, unique=True))
     def start(self, chosen: list[ConsecutiveFailures | FailureRate]) -> None:
         self.clock = FakeClock()
         self.policies = chosen
-        self.tracker = FailureTracker(policies=chosen, clock=self.clock)
+        self.tracker = FailureTracker(policies=chosen, clock=self.clock, store=self.open_store())
         self.reference = Reference([])
         self.halted: set[Scope] = set()
         self.totals: dict[str, int] = {}

@@ -81,10 +81,11 @@ class Change(NamedTuple):
 
 
 class Touched(NamedTuple):
-    """The rows that a transaction reads; it may write others."""
+    """The scopes of the rows that a transaction reads; it may write others."""
 
     streaks: Collection[Scope] = ()
     halts: Collection[Scope] = ()
+    own: Collection[Scope] = ()
 
 
 class Member(NamedTuple):

@@ -113,6 +113,9 @@ class Backend(Protocol):
     def close(self) -> None:
         """Let go of it."""
 
+    def hush(self) -> None:
+        """Let go of what `wait` uses; called by the thread that has called it, for the last time."""
+
     def forked(self) -> None:
         """Leave to the parent what is the parent's."""
 

@@ -29,6 +29,7 @@ class Keeper:
 
     def __init__(self, store: SharedStore) -> None:
         self._store = weakref.ref(store)
+        self._backend = store._backend
         self._steps: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._beat_at = 0.0
         self._look_at = 0.0
@@ -45,12 +46,14 @@ class Keeper:
             self._steps.put(step)
 
     def _keep(self) -> None:
+        backend = self._backend
         try:
             while (store := self._mine()) is not None:
-                backend, position, lost = store._backend, store._position, store._lost
+                position, lost = store._position, store._lost
                 del store  # while it waits, nobody but its users holds the store
                 self._once(backend, position, lost=lost is not None)
         finally:
+            backend.hush()
             self._steps.put(None)
 
     def _mine(self) -> SharedStore | None:
@@ -76,7 +79,7 @@ class Keeper:
     def _work(self, store: SharedStore, news: News) -> None:
         store._hear(news)
         now = time.monotonic()
-        if now >= self._look_at:
+        if news.halts or now >= self._look_at:
             self._look_at = now + 1
             store._see_to_callbacks()
         if now >= self._beat_at:

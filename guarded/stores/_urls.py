@@ -29,10 +29,15 @@ def opened(url: str) -> SharedStore:
         InvalidConfiguration: There is no store for such a URL, or it has a setting that the store does not know.
         StoreUnavailable: The store cannot be opened.
     """
+    return reopened(url, lambda: _open(url))
+
+
+def reopened(name: str, make: Callable[[], SharedStore]) -> SharedStore:
+    """The store that was opened under a name, or a new one."""
     with _lock:
-        store = _opened.get(url)
+        store = _opened.get(name)
         if store is None or store._closed:
-            store = _opened[url] = _open(url)
+            store = _opened[name] = make()
         return store
 
 

@@ -24,7 +24,7 @@ from guarded.stores._backend import (
     is_dead,
 )
 from guarded.stores._redis_scripts import BEAT, CLAIM, COMMIT, LEAVE
-from guarded.stores._urls import shown
+from guarded.stores._urls import reopened, shown
 from guarded.stores.shared import SharedStore
 
 try:
@@ -115,7 +115,7 @@ class RedisStore(SharedStore):
         self._url = url
         super().__init__(_Server(url, **self._settings))
 
-    def __reduce__(self) -> tuple[Callable[..., RedisStore], tuple[str, dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[..., SharedStore], tuple[str, dict[str, Any]]]:
         """Pickle as URL, with its password, and settings."""
         return _again, (self._url, self._settings)
 
@@ -123,8 +123,8 @@ class RedisStore(SharedStore):
         return f"RedisStore({shown(self._url)!r}, namespace={self._settings['namespace']!r})"
 
 
-def _again(url: str, settings: dict[str, Any]) -> RedisStore:
-    return RedisStore(url, **settings)
+def _again(url: str, settings: dict[str, Any]) -> SharedStore:
+    return reopened(f"RedisStore({url!r}, {settings})", lambda: RedisStore(url, **settings))
 
 
 class _Server:
@@ -193,11 +193,14 @@ class _Server:
             _log.store_forgets(self.where)
 
     def close(self) -> None:
-        """Close both connections."""
+        """Close both connections; a question that is held open ends with an error."""
         for client in (self._client, self._listening):
             if client is not None:
                 client.close()
         self._client = self._listening = None
+
+    def hush(self) -> None:
+        """Both are closed already."""
 
     def forked(self) -> None:
         """Leave the parent's connections alone: what is sent over them here would mix with what it sends."""

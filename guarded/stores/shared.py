@@ -26,7 +26,7 @@ from guarded._audit import AuditEntry
 from guarded._errors import StoreUnavailable
 from guarded._halt import HaltRecord, also, latched
 from guarded._locks import ForkSafeLock
-from guarded.stores import Change, Herald, Member, Rows, Store, Touched
+from guarded.stores import Change, Herald, Member, Rows, Store, Total, Touched
 from guarded.stores._backend import Ticket, is_dead, new_identity
 from guarded.stores._keeper import Keeper, safely
 from guarded.stores._watchers import Watchers
@@ -77,7 +77,7 @@ class SharedStore(Store):
         self._unsettled: dict[str, str] = {}
         self._position = 0
         self._written: dict[Scope, int] = {}  # scope -> number of this process's own last change of it
-        self._known = Rows({}, {}, {})
+        self._totals: dict[Total, int] = {}  # as they were read last, and what this process has counted since
         self._journal: list[_Task] = []
         self._lost: StoreUnavailable | None = None
         self._busy = False
@@ -93,7 +93,7 @@ class SharedStore(Store):
         self._number = 0
         self._backend.open()
         self._know(self._backend.snapshot())
-        self._known = self._backend.read()
+        self._totals = dict(self._backend.read().totals)
         self._awake = True
         self._keeper = Keeper(self)
         self._keeper.start()
@@ -213,7 +213,14 @@ class SharedStore(Store):
             for scope in (*done.cleared, *change.streaks):
                 self._written[scope] = done.position
         self._learn_halts(change)
+        self._count(change)
         return appeared
+
+    def _count(self, change: Change) -> None:
+        if change.forget:
+            self._totals.clear()
+        for total in change.counted:
+            self._totals[total] = self._totals.get(total, 0) + 1
 
     def _learn_halts(self, change: Change) -> None:
         for scope, halt in change.halts.items():
@@ -235,7 +242,7 @@ class SharedStore(Store):
 
     def _apply_here(self, task: _Task) -> bool:
         """Apply a transaction to the copy, and keep it for when the backend is back."""
-        task.own = {scope: self._own[scope] for scope in task.touched.streaks if scope in self._own}
+        task.own = {scope: self._own[scope] for scope in task.touched.own if scope in self._own}
         task.made = made = task.decide(Rows(self._live, self._own, self._halts))
         self._journal.append(task)
         appeared = bool(made.halts) or not made.streaks.keys() <= self._live.keys()
@@ -243,6 +250,7 @@ class SharedStore(Store):
             clear(self._live, made.clear)
         write(self._live, made.streaks)
         self._learn_halts(made)
+        self._count(made)
         return self._write_own(made) or appeared
 
     def _drain(self) -> None:
@@ -252,7 +260,9 @@ class SharedStore(Store):
                 task = self._journal[0]
                 done = self._carry_out(task, task.own)
                 if done is not None:
-                    self._learn(task, done._replace(change=done.change._replace(halts={}, settled=())))
+                    self._learn(
+                        task, done._replace(change=done.change._replace(halts={}, settled=(), counted=(), forget=False))
+                    )
                 del self._journal[0]
         except StoreUnavailable as error:
             self._lost = error
@@ -264,15 +274,9 @@ class SharedStore(Store):
         there = self._asked(self._backend.read)
         with self._lock:
             if there is not None:
-                self._known = there
+                self._totals = dict(there.totals)
                 return there._replace(own=dict(self._own))
-            totals = dict(self._known.totals)
-            for task in self._journal:
-                if task.made.forget:
-                    totals.clear()
-                for total in task.made.counted:
-                    totals[total] = totals.get(total, 0) + 1
-            return Rows(dict(self._live), dict(self._own), dict(self._halts), totals)
+            return Rows(dict(self._live), dict(self._own), dict(self._halts), dict(self._totals))
 
     def failures(self) -> list[SignalGenerationFailure]:
         """The history of failures, the oldest first; while the backend is away, what was recorded here since."""
@@ -352,6 +356,12 @@ class SharedStore(Store):
         with self._lock:
             self._heralds = [reference for reference in self._heralds if reference() is not None]
             return self._heralds[0]() if self._heralds else None
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> Self:
+        return self
 
     def joined(self) -> Self:
         """The store itself: its counts are not this process's."""

@@ -25,6 +25,7 @@ from guarded.stores._backend import (
     Ticket,
     is_dead,
 )
+from guarded.stores._urls import reopened
 from guarded.stores.shared import SharedStore
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class SQLiteStore(SharedStore):
         self._settings = {"durability": durability, "timeout": timeout}
         super().__init__(_File(self.path, synchronous="FULL" if durability == "power" else "NORMAL", timeout=timeout))
 
-    def __reduce__(self) -> tuple[Callable[..., SQLiteStore], tuple[str, dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[..., SharedStore], tuple[str, dict[str, Any]]]:
         """Pickle as path and settings."""
         return _again, (str(self.path), self._settings)
 
@@ -111,8 +112,8 @@ class SQLiteStore(SharedStore):
         return f"SQLiteStore({str(self.path)!r})"
 
 
-def _again(path: str, settings: dict[str, Any]) -> SQLiteStore:
-    return SQLiteStore(path, **settings)
+def _again(path: str, settings: dict[str, Any]) -> SharedStore:
+    return reopened(f"SQLiteStore({path!r}, {settings})", lambda: SQLiteStore(path, **settings))
 
 
 class _File:
@@ -127,6 +128,7 @@ class _File:
         self._listening: sqlite3.Connection | None = None
         self._version: int | None = None
         self._inode: tuple[int, int] | None = None
+        self._opening = self._listening_since = 0
 
     # -- opening
 
@@ -195,11 +197,17 @@ class _File:
             new.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close both connections."""
-        for connection in (self._connection, self._listening):
-            if connection is not None:
-                connection.close()
-        self._connection = self._listening = self._version = None
+        """Close the connection for the transactions; the other one is its thread's to close."""
+        self._opening += 1
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def hush(self) -> None:
+        """Close the other one."""
+        if self._listening is not None:
+            self._listening.close()
+        self._listening = self._version = None
 
     def forked(self) -> None:
         """Keep the parent's connections as they are: to close them here would release its locks."""
@@ -288,7 +296,9 @@ class _File:
         time.sleep(POLL)
         with self._faults("cannot be read"):
             self._check_inode()
-            if self._listening is None:
+            if self._listening is None or self._listening_since != self._opening:
+                self.hush()
+                self._listening_since = self._opening
                 self._listening = self._connect()
             version = self._listening.execute("PRAGMA data_version").fetchone()[0]
             if version == self._version:

@@ -1,0 +1,757 @@
+"""Stores that outlive a process and are shared: restarts, other processes, and going on without the store."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import pickle
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from servers import Server
+from stores import SHARED, Place, heard
+from test_counting import STRATEGIES, SYMBOLS, WINDOW, Happened, Reference
+
+from guarded import (
+    ConsecutiveFailures,
+    EmergencyHaltManager,
+    FailureRate,
+    FailureTracker,
+    HaltTriggered,
+    Scope,
+    StoreUnavailable,
+    TradingResumed,
+    guarded_signal,
+    set_mode,
+    track_signal,
+)
+from guarded.stores import Store
+from guarded.stores.redis import RedisStore
+from guarded.stores.shared import SharedStore
+from guarded.stores.sqlite import SQLiteStore
+from guarded.testing import FakeClock, recorded_events
+
+KEY = Scope("VWAP", "AAPL")
+
+
+@pytest.fixture(params=SHARED)
+def place(request: pytest.FixtureRequest, places: Callable[[str], Place]) -> Place:
+    return places(request.param)
+
+
+def fail(tracker: FailureTracker, times: int = 1, strategy: str = "VWAP", symbol: str = "AAPL") -> None:
+    for _ in range(times):
+        tracker.record_failure(strategy, symbol, ValueError("bad bar"))
+
+
+def long() -> str:
+    return "long"
+
+
+def named(name: str) -> str:
+    return name
+
+
+def shared(store: Store) -> SharedStore:
+    assert isinstance(store, SharedStore)
+    return store
+
+
+class TestRestart:
+    def test_a_halt_survives(self, place: Place) -> None:
+        """A new process on the ledger is halted, knows why, refuses, and can be resumed."""
+        before = place.open()
+        tracker = FailureTracker(store=before)
+        fail(tracker, 3)
+        shared(before).close()
+        after = FailureTracker(store=place.open())
+        assert after.halt_triggered
+        assert after.halts == tracker.halts
+        assert guarded_signal(tracker=after)(lambda: "long")() is None
+        after.resume(by="ana", reason="feed is back")
+        assert guarded_signal(tracker=after)(lambda: "long")() == "long"
+
+    def test_streaks_age_by_the_clock_of_the_day(self, place: Place, clock: FakeClock) -> None:
+        """A streak goes on after a restart, unless the time between was longer than the window."""
+        fail(FailureTracker(store=place.open(), clock=clock), 2)
+        clock.advance(timedelta(minutes=4))
+        restarted = FakeClock(clock.now())  # its monotonic clock begins anew
+        second = FailureTracker(store=place.open(), clock=restarted)
+        assert second.consecutive_failures == 0, "the global streak is the process's own"
+        fail(second)
+        assert second.halt_triggered
+        second.resume(by="ana", reason="over")
+        fail(second, 2)
+        late = FailureTracker(store=place.open(), clock=FakeClock(clock.now() + timedelta(minutes=6)))
+        fail(late)
+        assert not late.halts
+
+    def test_a_clock_that_jumps_back(self, place: Place, clock: FakeClock) -> None:
+        """Failures whose clock was set back in between are consecutive all the same."""
+        fail(FailureTracker(store=place.open(), clock=clock), 2)
+        back = FailureTracker(store=place.open(), clock=FakeClock(clock.now() - timedelta(hours=1)))
+        fail(back)
+        assert back.halt_triggered
+
+    def test_history_totals_and_audit(self, place: Place) -> None:
+        """Failures with their traces, totals, ended halts and the audit are there after a restart."""
+        before = place.open()
+        tracker = FailureTracker(store=before)
+        try:
+            raise ValueError("bad bar")
+        except ValueError as error:
+            tracker.record_failure("VWAP", "AAPL", error)
+        tracker.halt_manager.trigger_halt("drill", by="ana")
+        tracker.resume(by="ana", reason="over")
+        seen = (before.read().totals, before.failures(), before.ended(), before.audit())
+        shared(before).close()
+        after = place.open()
+        assert (after.read().totals, after.failures(), after.ended(), after.audit()) == seen
+        trace = after.failures()[0].stack_trace
+        assert trace is not None
+        assert "in test_history_totals_and_audit" in trace
+
+    def test_the_announcement_does_not_warn_of_restarts(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+        """A halt in such a store is not said to be forgotten by a restart."""
+        FailureTracker(store=place.open()).halt_manager.trigger_halt("drill")
+        assert "a restart forgets it" not in caplog.text
+
+
+class TestOtherProcesses:
+    """Two stores opened on one ledger are what two processes have."""
+
+    def test_key_streaks_are_one(self, place: Place) -> None:
+        """A key that fails once in each of three processes halts all of them; who counted third announces it."""
+        trackers = [FailureTracker(store=place.open()) for _ in range(3)]
+        for tracker in trackers:
+            fail(tracker)
+        assert trackers[2].halt_triggered
+        for tracker in trackers:
+            heard(lambda tracker=tracker: tracker.halt_triggered)  # type: ignore[misc]
+            assert tracker.halts == trackers[2].halts
+            assert tracker.consecutive_failures == 1, "the global streak is each process's own"
+
+    def test_a_success_elsewhere_ends_the_streak(self, place: Place) -> None:
+        """A success of one process ends the streak that another one began, once it has heard of that."""
+        one, two = FailureTracker(store=place.open()), FailureTracker(store=place.open())
+        generate = guarded_signal(strategy="VWAP", symbol="AAPL", tracker=two)(lambda: "long")
+        assert generate() == "long"
+        fail(one, 2)
+        heard(lambda: KEY in two._store.live)
+        assert generate() == "long"
+        assert dict(two._store.live) == {}
+        heard(lambda: KEY not in one._store.live)
+        one.reset()
+        fail(one, 2)
+        assert not one.halts
+
+    def test_one_bad_process_does_not_halt_the_others(self, place: Place) -> None:
+        """By default the global streak is counted by each process for itself."""
+        one, two = FailureTracker(store=place.open()), FailureTracker(store=place.open())
+        fail(one, 2, "A")
+        fail(two, 2, "B")
+        assert (one.consecutive_failures, two.consecutive_failures) == (2, 2)
+        assert not one.halts
+
+    def test_the_streak_of_the_fleet(self, place: Place) -> None:
+        """`shared=True` counts the failures of all processes in one streak."""
+        policies = [ConsecutiveFailures(3, scope="global", shared=True)]
+        one, two = (FailureTracker(policies=policies, store=place.open()) for _ in range(2))
+        fail(one, 1, "A")
+        fail(two, 1, "B")
+        fail(one, 1, "C")
+        assert one.halt_triggered
+        heard(lambda: two.halt_triggered)
+
+    def test_windows_of_calls_are_their_own(self, place: Place) -> None:
+        """A failure rate is taken over the calls of one process."""
+        one, two = (FailureTracker(policies=[FailureRate(0.5, calls=4)], store=place.open()) for _ in range(2))
+        fail(one, 2)
+        for _ in range(3):
+            two.record_success("VWAP", "AAPL")
+        fail(two, 1)
+        assert not one.halts
+        assert not two.halts
+        fail(one, 2)
+        assert one.halt_triggered
+
+    def test_every_process_is_told(self, place: Place) -> None:
+        """Halts, stricter levels and resumes by one process are events in every other one, each once."""
+        one, two = FailureTracker(store=place.open()), FailureTracker(store=place.open())
+        with recorded_events(one) as mine, recorded_events(two) as others:
+            one.halt_manager.trigger_halt("drawdown", level="reducing", by="ana")
+            heard(lambda: len(others.events) == 1)
+            one.halt_manager.trigger_halt("worse", by="ana")
+            heard(lambda: len(others.events) == 2)
+            assert guarded_signal(tracker=two, reduce_only=True)(lambda: "close")() is None
+            one.resume(by="ben", reason="flat")
+            heard(lambda: len(others.of(TradingResumed)) == 1)
+        assert [type(event) for event in mine.events] == [HaltTriggered, HaltTriggered, TradingResumed]
+        first, second = others.of(HaltTriggered)
+        assert (first.escalated, second.escalated, second.halt.level) == (False, True, "halted")
+        (resumed,) = others.of(TradingResumed)
+        assert (resumed.by, resumed.reason) == ("ben", "flat")
+
+    def test_a_resume_elsewhere_clears_the_own_streak(self, place: Place) -> None:
+        """A resume by one process clears the global streak of every other, so that one failure does not halt again."""
+        one, two = FailureTracker(store=place.open()), FailureTracker(store=place.open())
+        fail(one, 3)
+        heard(lambda: two.halt_triggered)
+        fail(two, 2, "RSI", "MSFT")
+        one.resume(by="ana", reason="over")
+        heard(lambda: not two.halt_triggered)
+        assert two.consecutive_failures == 0
+        fail(two, 1, "A", "A")
+        assert not two.halts
+
+    def test_a_halt_that_was_resumed_and_set_again_between_two_looks(self, place: Place) -> None:
+        """A process that hears of an end and of a new halt at once is told of both, in that order."""
+        store = shared(place.open())
+        one, two = FailureTracker(store=place.open()), FailureTracker(store=store)
+        one.halt_manager.trigger_halt("first")
+        heard(lambda: two.halt_triggered)
+        with store._lock, recorded_events(two) as others:  # it cannot look meanwhile
+            one.resume(by="ana", reason="over")
+            one.halt_manager.trigger_halt("second")
+        with recorded_events(two) as others:
+            heard(lambda: two.halt_reason == "second")
+            heard(lambda: len(others.events) == 2)
+        assert [type(event) for event in others.events] == [TradingResumed, HaltTriggered]
+
+    def test_without_a_manager_there_is_nobody_to_tell(self, place: Place) -> None:
+        """A store whose managers are gone keeps up to date all the same."""
+        store = place.open()
+        one = FailureTracker(store=place.open())
+        one.halt_manager.trigger_halt("drill")
+        heard(lambda: Scope() in store.halts)
+        one.resume(by="ana", reason="over")
+        heard(lambda: not store.halts)
+
+    def test_a_store_that_nobody_holds_ends(self, place: Place) -> None:
+        """The threads of a store do not keep it alive, and end with it."""
+        before = threading.active_count()
+        store = place._open()
+        alive = weakref.ref(store)
+        assert threading.active_count() == before + 2
+        del store
+        heard(lambda: gc.collect() >= 0 and alive() is None)
+        heard(lambda: threading.active_count() <= before)
+
+    def test_who_is_there(self, place: Place) -> None:
+        """The processes on a store are known, with what they have refused and whether they have a halt callback."""
+        one = FailureTracker(store=place.open(), halt_callback=lambda _reason, _failure: None)
+        FailureTracker(store=(other := place.open()))
+        heard(lambda: len(one._store.members()) == 2)
+        assert sorted(member.has_callback for member in other.members()) == [False, True]
+        shared(other).close()
+        assert len(one._store.members()) == 1
+
+    def test_last_successes(self, place: Place) -> None:
+        """When each strategy last succeeded is known to every process within some seconds."""
+        one = FailureTracker(store=place.open())
+        other = place.open()
+        momentum = guarded_signal(strategy="{name}", symbol="AAPL", tracker=one)(named)
+        static = guarded_signal(strategy="RSI", symbol="AAPL", tracker=one)(long)
+        store = shared(one._store)
+        store._beat()
+        earliest = datetime.now(UTC)
+        for _ in range(3):
+            static()
+            momentum("Momentum")
+            with track_signal("VWAP", "AAPL", tracker=one):
+                pass
+        store._beat()
+        assert other.successes().keys() == {"RSI", "Momentum", "VWAP"}
+        assert all(earliest <= moment <= datetime.now(UTC) for moment in other.successes().values())
+
+    def test_after_many_successes_nobody_looks(self, place: Place) -> None:
+        """Which strategies succeed is looked at for some thousand calls, then calls cost what they cost without."""
+        tracker = FailureTracker(store=place.open())
+        generate = guarded_signal(strategy="{name}", symbol="AAPL", tracker=tracker)(named)
+        tracker._take_successes()
+        for _ in range(10_000):
+            generate("VWAP")
+        assert not tracker._live
+        assert tracker._take_successes().keys() == {"VWAP"}
+        assert tracker._live
+
+    def test_nothing_is_asked_while_keys_of_others_fail(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A success whose own key has no streak and no halt asks the store nothing, while others fail and halt."""
+        policies = [ConsecutiveFailures(3, scope="key", halt_scope="same")]
+        one, two = (FailureTracker(policies=policies, store=place.open()) for _ in range(2))
+        fail(one, 3, "Dead")
+        fail(one, 1, "Ill")
+        heard(lambda: len(two.halt_manager.store.halts) == 1 and len(two._store.live) == 2)
+        backend = shared(two._store)._backend
+        for name in ("commit", "read", "snapshot", "claim"):
+            monkeypatch.setattr(backend, name, None)
+        static = guarded_signal(strategy="VWAP", symbol="AAPL", tracker=two)(long)
+        template = guarded_signal(strategy="{name}", symbol="AAPL", tracker=two)(named)
+        for _ in range(3):
+            assert static() == "long"
+            assert template("VWAP") == "VWAP"
+            assert template("Dead") is None
+
+
+class CountingTogether(RuleBasedStateMachine):
+    """Failures, successes and time in two processes, each of which has heard of what the other did."""
+
+    place: Callable[[], Place]
+
+    @initialize()
+    def start(self) -> None:
+        self.clock = FakeClock()
+        self.opened = type(self).place()
+        policies = [
+            ConsecutiveFailures(3, scope="key", halt_scope="same"),
+            ConsecutiveFailures(4, scope="strategy", within=None, halt_scope="same"),
+            ConsecutiveFailures(6, scope="global", shared=True),
+        ]
+        self.trackers = [
+            FailureTracker(policies=policies, clock=self.clock, store=self.opened.open()) for _ in range(2)
+        ]
+        self.policies = policies
+        self.reference = Reference([])
+        self.halted: set[Scope] = set()
+
+    def in_turn(self, which: int) -> FailureTracker:
+        tracker = self.trackers[which]
+        shared(tracker._store)._catch_up()
+        return tracker
+
+    @rule(which=st.integers(0, 1), strategy=st.sampled_from(STRATEGIES), symbol=st.sampled_from(SYMBOLS))
+    def fail(self, which: int, strategy: str, symbol: str) -> None:
+        self.in_turn(which).record_failure(strategy, symbol, "an error event", "data_error")
+        key = Scope(strategy, symbol)
+        self.reference.log.append(Happened(key, None or self.kind, self.clock.monotonic()))
+        for policy, scope, within in zip(
+            self.policies, (key, Scope(strategy), Scope()), (WINDOW, None, WINDOW), strict=True
+        ):
+            if self.reference.streak(scope, None, within) >= policy.threshold:
+                self.halted.add(scope if policy.halt_scope == "same" else Scope())
+
+    kind: Any = "data_error"
+
+    @rule(which=st.integers(0, 1), strategy=st.sampled_from(STRATEGIES), symbol=st.sampled_from(SYMBOLS))
+    def succeed(self, which: int, strategy: str, symbol: str) -> None:
+        self.in_turn(which).record_success(strategy, symbol)
+        self.reference.log.append(Happened(Scope(strategy, symbol), None, self.clock.monotonic()))
+
+    @rule(seconds=st.sampled_from([30, 300, 301]))
+    def wait(self, seconds: int) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
+
+    @rule(which=st.integers(0, 1))
+    def resume(self, which: int) -> None:
+        tracker = self.in_turn(which)
+        for scope in list(self.halted):
+            tracker.resume(by="ana", reason="checked", strategy=scope.strategy, symbol=scope.symbol)
+            self.halted.discard(scope)
+            self.reference.log = [event for event in self.reference.log if not scope.covers(event.scope)]
+
+    @invariant()
+    def both_agree(self) -> None:
+        if hasattr(self, "trackers"):
+            for which in (0, 1):
+                tracker = self.in_turn(which)
+                assert tracker._store.halts.keys() == self.halted
+                assert tracker._store.live.keys() == tracker._store.read().streaks.keys()
+
+    def teardown(self) -> None:
+        if hasattr(self, "opened"):
+            self.opened.close()
+
+
+@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.filterwarnings("default")
+def test_counting_together(kind: str, places: Callable[[str], Place], caplog: pytest.LogCaptureFixture) -> None:
+    """Two processes that fail, succeed and resume in turns count as one: streaks of keys, strategies, the fleet."""
+    caplog.set_level(logging.CRITICAL + 1, "guarded")
+    machine = type("Machine", (CountingTogether,), {"place": lambda: places(kind)})
+    chosen = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+class Outage:
+    """Takes a ledger away from those who have opened it, and gives it back."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self._path = folder / "guarded.db"
+        self._lock: sqlite3.Connection | None = None
+        self._server = Server("--appendonly", "yes", "--appendfsync", "always") if kind == "redis" else None
+        self.place = Place(self._open)
+
+    def _open(self) -> Store:
+        if self._server is not None:
+            return RedisStore(self._server.url)
+        return SQLiteStore(self._path, timeout=0.05)
+
+    def begin(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+        else:
+            self._lock = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._lock.execute("BEGIN IMMEDIATE")
+
+    def end(self) -> None:
+        if self._server is not None:
+            self._server.start()
+        elif self._lock is not None:
+            self._lock.close()
+
+    def close(self) -> None:
+        self.place.close()
+        if self._lock is not None:
+            self._lock.close()
+        if self._server is not None:
+            self._server.remove()
+
+
+@pytest.fixture(params=SHARED)
+def outage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outage]:
+    made = Outage(request.param, tmp_path)
+    yield made
+    made.close()
+
+
+def lose(outage: Outage, tracker: FailureTracker) -> None:
+    """Take the ledger away, and have the tracker notice."""
+    outage.begin()
+    tracker.reset()
+    assert tracker.degraded is not None
+
+
+class TestWithoutTheStore:
+    def test_it_halts_by_itself(self, outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
+        """Without its store a process goes on counting, says so at CRITICAL, and halts at the threshold."""
+        tracker = FailureTracker(store=outage.place.open())
+        fail(tracker, 1)
+        outage.begin()
+        generate = guarded_signal(strategy="VWAP", symbol="AAPL", tracker=tracker)(lambda: 1 / 0)
+        assert generate() is None
+        assert tracker.degraded is not None
+        assert tracker.get_status()["degraded"] == tracker.degraded
+        assert f"Store: AWAY ({tracker.degraded})" in tracker.get_failure_summary()
+        assert [r.levelname for r in caplog.records if "The store is away" in r.getMessage()] == ["CRITICAL"]
+        assert generate() is None
+        assert tracker.halt_triggered
+        assert tracker.total_failures == 3
+        assert tracker.strategy_failures == {"VWAP": 3}
+        assert [failure.error_type for failure in tracker.failure_history] == ["ZeroDivisionError"] * 2
+        assert generate() is None
+        assert tracker.refusals == 1
+
+    def test_what_was_counted_is_merged(self, outage: Outage) -> None:
+        """When the store is back, failures, totals, streaks and the audit of the outage are in it, once each."""
+        one, two = (FailureTracker(policies=[ConsecutiveFailures(5)], store=outage.place.open()) for _ in range(2))
+        fail(one, 1)
+        lose(outage, one)
+        fail(one, 2)
+        two.record_failure("RSI", "MSFT", "late")
+        two.record_success("RSI", "MSFT")
+        outage.end()
+        heard(lambda: one.degraded is None and two.degraded is None)
+        heard(lambda: one.total_failures == 4)
+        assert two.total_failures == 4
+        assert one.strategy_failures == {"VWAP": 3, "RSI": 1}
+        assert len(one.failure_history) == 4
+        streaks = one._store.read().streaks
+        assert streaks.keys() == {KEY}
+        assert streaks[KEY][0][1] == 2, "the reset was made before the last two failures"
+
+        def actions() -> list[str]:
+            return [entry.action for entry in one._store.audit()]
+
+        heard(lambda: actions().count("store_lost") == actions().count("store_back") == 2)
+
+    def test_a_halt_of_the_outage_reaches_the_others(self, outage: Outage) -> None:
+        """A halt that a process latched without its store is everybody's when the store is back, as one episode."""
+        called: list[str] = []
+        one = FailureTracker(store=outage.place.open(), halt_callback=lambda reason, _failure: called.append(reason))
+        two = FailureTracker(store=outage.place.open(), halt_callback=lambda reason, _failure: called.append(reason))
+        lose(outage, one)
+        fail(one, 3)
+        (halt,) = one._store.halts.values()
+        assert len(called) == 1
+        assert not one.callback_pending
+        with recorded_events(two) as others, recorded_events(one) as mine:
+            outage.end()
+            heard(lambda: two.halt_triggered and one.degraded is None)
+            heard(lambda: len(others.of(HaltTriggered)) == 1)
+        assert two.halts[0].episode == halt.episode
+        assert mine.of(HaltTriggered) == []
+        assert len(called) == 1
+        heard(lambda: not list(two._store.unsettled()))
+
+    def test_both_sides_have_halted(self, outage: Outage) -> None:
+        """Two processes that latched each a halt during the outage have one episode afterwards, with both reasons."""
+        one, two = FailureTracker(store=outage.place.open()), FailureTracker(store=outage.place.open())
+        lose(outage, one)
+        lose_again(two)
+        one.halt_manager.trigger_halt("seen by one", by="ana")
+        two.halt_manager.trigger_halt("seen by two", by="ben", level="reducing")
+        outage.end()
+        heard(lambda: one.degraded is None and two.degraded is None)
+        heard(lambda: [h.episode for h in one._store.halts.values()] == [h.episode for h in two._store.halts.values()])
+        heard(lambda: "seen by one" in (one.halt_reason or "") and "seen by two" in (one.halt_reason or ""))
+        assert one.halts[0].level == "halted"
+        heard(lambda: two.halt_reason == one.halt_reason)
+        assert {entry.by for entry in one._store.audit() if entry.action == "halt"} == {"ana", "ben"}
+
+    def test_a_resume_supersedes(self, outage: Outage) -> None:
+        """A halt that somebody resumed while this process was without its store is over for it as well."""
+        one, two = FailureTracker(store=outage.place.open()), FailureTracker(store=outage.place.open())
+        one.halt_manager.trigger_halt("drill")
+        heard(lambda: two.halt_triggered)
+        store = shared(two._store)
+        store._lose(StoreUnavailable("cut off"))  # a stand-in: in one process both would lose the server
+        one.resume(by="ana", reason="over")
+        with recorded_events(two) as others:
+            heard(lambda: not two.halt_triggered)
+            heard(lambda: len(others.of(TradingResumed)) == 1)
+        heard(lambda: two.degraded is None)
+        assert not one.halts
+
+    def test_a_resume_of_the_outage_ends_what_it_saw(self, outage: Outage) -> None:
+        """A resume made without the store ends the halt that was in force here, and not another one set meanwhile."""
+        one, two = FailureTracker(store=outage.place.open()), FailureTracker(store=outage.place.open())
+        one.halt_manager.trigger_halt("first")
+        heard(lambda: two.halt_triggered)
+        shared(two._store)._lose(StoreUnavailable("cut off"))  # the same stand-in
+        with shared(two._store)._lock:
+            assert two.resume(by="ben", reason="looks fine") == ()
+            one.resume(by="ana", reason="over")
+            one.halt_manager.trigger_halt("second")
+        heard(lambda: two.degraded is None and two.halt_reason == "second")
+        assert [halt.resumed_by for halt in one._store.ended()] == ["ana"]
+
+    def test_on_store_loss_halt(self, outage: Outage) -> None:
+        """`on_store_loss="halt"` halts trading as soon as the store is lost, and a resume is needed afterwards."""
+        tracker = FailureTracker(store=outage.place.open(), on_store_loss="halt")
+        outage.begin()
+        fail(tracker)
+        assert tracker.halt_triggered
+        assert tracker.halt_reason is not None
+        assert tracker.halt_reason.startswith("the store is away: ")
+        outage.end()
+        heard(lambda: tracker.degraded is None)
+        assert tracker.halt_triggered
+        assert len(tracker._store.read().halts) == 1
+        tracker.resume(by="ana", reason="the server is back")
+        assert not tracker.halt_triggered
+
+    def test_a_process_that_is_idle_notices(self, outage: Outage) -> None:
+        """A process that calls nothing notices that its store is away as well, and that it is back."""
+        tracker = FailureTracker(store=outage.place.open())
+        store = shared(tracker._store)
+        heard(lambda: len(store.members()) == 1)
+        outage.begin()
+        store._keeper._beat_at = 0.0
+        heard(lambda: tracker.degraded is not None)
+        outage.end()
+        heard(lambda: tracker.degraded is None)
+
+    def test_what_cannot_be_asked(self, outage: Outage) -> None:
+        """Without the store its audit and members cannot be read, which is an error; status and summary can."""
+        tracker = FailureTracker(store=outage.place.open())
+        tracker.halt_manager.trigger_halt("drill")
+        lose(outage, tracker)
+        tracker.resume(by="ana", reason="over")
+        assert tracker.halt_manager.history[-1].resumed_by == "ana"
+        tracker.clear_history()
+        assert tracker.total_failures == 0
+        assert tracker.get_status()["halts"] == []
+        if isinstance(tracker._store, RedisStore):  # a file that is locked can still be read
+            for question in (tracker._store.audit, tracker._store.members, tracker._store.successes):
+                with pytest.raises(StoreUnavailable, match="Redis at redis://127"):
+                    question()
+
+    def test_a_process_that_ends_without_its_store_says_what_is_lost(
+        self, outage: Outage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A process that ends before its store is back says at CRITICAL how much is lost with it."""
+        tracker = FailureTracker(store=outage.place.open())
+        lose(outage, tracker)
+        fail(tracker)
+        shared(tracker._store).close()
+        assert "changes are lost with this process, for its store is away" in caplog.text
+        assert tracker.degraded is not None
+        shared(tracker._store).close()
+
+    def test_a_process_that_ends_when_its_store_is_back_loses_nothing(self, outage: Outage) -> None:
+        """A process that ends merges what it knows if the store is there again, without waiting for its thread."""
+        tracker = FailureTracker(store=outage.place.open())
+        lose(outage, tracker)
+        fail(tracker)
+        outage.end()
+        shared(tracker._store).close()
+        assert outage.place.open().read().totals[("all", "")] == 1
+
+    def test_at_the_start_it_fails_closed(self, outage: Outage) -> None:
+        """Without its store nothing starts: the error says what, where and what to do."""
+        outage.place.open()
+        outage.begin()
+        if outage._server is None:
+            outage.end()
+            outage._path.write_bytes(b"")
+        with pytest.raises(StoreUnavailable, match=r"(Redis at redis://127.*running|guarded\.db is empty.*remove it)"):
+            FailureTracker(store=outage._open())
+
+
+def lose_again(tracker: FailureTracker) -> None:
+    tracker.reset()
+    assert tracker.degraded is not None
+
+
+class TestHaltCallbacks:
+    def test_another_process_runs_what_was_left_undone(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+        """A halt by a process without callback (a command line) has the callback of one that has one run, once."""
+        called: list[str] = []
+        trackers = [
+            FailureTracker(store=place.open(), halt_callback=lambda reason, _failure: called.append(reason))
+            for _ in range(2)
+        ]
+        EmergencyHaltManager(place.open()).trigger_halt("kill switch", by="ana")
+        heard(lambda: called == ["kill switch"])
+        heard(lambda: not any(list(tracker._store.unsettled()) for tracker in trackers))
+        assert "was left undone by another process; this one runs it: kill switch" in caplog.text
+        assert called == ["kill switch"]
+
+    def test_the_next_start_runs_it(self, place: Place) -> None:
+        """Where nobody has a callback it stays undone, until a process that has one starts."""
+        store = place.open()
+        tracker = FailureTracker(store=store)
+        tracker.halt_manager.trigger_halt("kill switch", by="ana")
+        assert list(store.unsettled())
+        assert not tracker.callback_pending, "this process has none"
+        called: list[str] = []
+        later = FailureTracker(store=place.open(), halt_callback=lambda reason, _failure: called.append(reason))
+        assert later.callback_pending
+        heard(lambda: called == ["kill switch"])
+        heard(lambda: not later.callback_pending)
+        heard(lambda: not list(store.unsettled()))
+
+    def test_a_process_that_ends_hands_it_over(self, place: Place) -> None:
+        """A callback that has not succeeded when its process ends is run by another one."""
+
+        def failing(_reason: str, _failure: object) -> None:
+            raise ConnectionError("the broker is away")
+
+        first = place.open()
+        tracker = FailureTracker(store=first, halt_callback=failing)
+        tracker.halt_manager.trigger_halt("drill")
+        shared(first).close()
+        called: list[str] = []
+        other = FailureTracker(store=place.open(), halt_callback=lambda reason, _failure: called.append(reason))
+        heard(lambda: called == ["drill"])
+        heard(lambda: not other.callback_pending)
+
+    def test_a_callback_that_raised_is_retried_by_its_own_process(self, place: Place) -> None:
+        """While its process lives, a callback that raised is tried again there, also if nothing is called any more."""
+        called: list[str] = []
+
+        def failing_once(reason: str, _failure: object) -> None:
+            called.append(reason)
+            if len(called) == 1:
+                raise ConnectionError("the broker is away")
+
+        others: list[str] = []
+        other = FailureTracker(store=place.open(), halt_callback=lambda reason, _failure: others.append(reason))
+        tracker = FailureTracker(store=place.open(), halt_callback=failing_once)
+        tracker.halt_manager.trigger_halt("drill")
+        heard(lambda: len(called) == 2)
+        heard(lambda: not tracker.callback_pending)
+        heard(lambda: not other.callback_pending)
+        assert others == []
+
+    def test_a_lease_that_has_run_out(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process that is not heard of for longer than its lease is no reason to wait; one that is heard of is."""
+        monkeypatch.setattr("guarded.stores.sqlite.LEASE", 0.2)
+        monkeypatch.setattr("guarded.stores.redis.LEASE", 0.2)
+        running = threading.Event()
+        silent = FailureTracker(store=place.open(), halt_callback=lambda _reason, _failure: running.wait(20))
+        called: list[str] = []
+        other = FailureTracker(store=place.open(), halt_callback=lambda reason, _failure: called.append(reason))
+        store = shared(silent._store)
+        store._keeper._beat_at = float("inf")
+        worker = threading.Thread(target=silent.halt_manager.trigger_halt, args=("drill",))
+        worker.start()
+        try:
+            heard(lambda: called == ["drill"])
+            heard(lambda: not other.callback_pending)
+        finally:
+            running.set()
+            worker.join()
+
+
+class TestLife:
+    def test_it_pickles_as_where_it_is(self, place: Place) -> None:
+        """A store pickles as its place and settings, and is itself when copied."""
+        store = place.open()
+        assert copy.copy(store) is store
+        assert copy.deepcopy([store])[0] is store
+        again = pickle.loads(pickle.dumps(store))  # noqa: S301  # our own
+        try:
+            assert pickle.loads(pickle.dumps(store)) is again  # noqa: S301  # the same
+            FailureTracker(store=store).halt_manager.trigger_halt("drill")
+            heard(lambda: Scope() in again.halts)
+            assert repr(again) == repr(store)
+        finally:
+            again.close()
+
+    def test_a_tracker_pickles_with_its_store(self, place: Place) -> None:
+        """A tracker that is made anew elsewhere counts in the same place, with the same settings."""
+        tracker = FailureTracker(2, store=place.open(), on_store_loss="halt")
+        make, (_identity, given) = tracker.__reduce__()
+        again = make("another process", pickle.loads(pickle.dumps(given)))  # noqa: S301  # our own
+        try:
+            fail(tracker, 1)
+            fail(again, 1)
+            assert again.halt_triggered
+            assert again.on_store_loss == "halt"
+        finally:
+            shared(again._store).close()
+
+    def test_modes_are_on_the_record(self, place: Place) -> None:
+        """A change of mode is in the audit; the guard obeys it with any store."""
+        tracker = FailureTracker(store=place.open())
+        with set_mode("strict"):
+            pass
+        modes = [entry.details for entry in tracker._store.audit() if entry.action == "mode"]
+        assert modes == [{"mode": "strict", "previous": "on"}, {"mode": "on", "previous": "strict"}]
+
+    def test_settings_are_on_the_record(self, place: Place) -> None:
+        """What a tracker ignores, lets through, and runs although halted, is in the audit from its start."""
+
+        @guarded_signal(when_halted="run")
+        def exempt() -> None:
+            """Run although trading is halted."""
+
+        tracker = FailureTracker(store=place.open())
+        tracker.rules.ignore("mybot.FeedPaused", message="lunch")
+        FailureTracker(store=tracker._store, rules=tracker.rules.copy().propagate(NotImplementedError))
+        starts = [entry.details for entry in tracker._store.audit() if entry.action == "start"]
+        first, second = starts
+        assert first["rules"] == []
+        assert second["rules"] == [
+            "ignore mybot.FeedPaused whose text matches 'lunch'",
+            "propagate NotImplementedError",
+        ]
+        assert any(name.endswith("exempt") for name in first["run_while_halted"])
+
+    def test_closed_twice(self, place: Place) -> None:
+        """Closing a store twice is harmless."""
+        store = shared(place.open())
+        store.close()
+        store.close()
+        assert store.lost is not None
