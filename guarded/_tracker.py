@@ -504,6 +504,8 @@ class FailureTracker:
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(event)` for everything that happens from now on, in the thread in which it happens.
 
+        Halts and resumes by other processes on the same store are told in a thread of the library's own.
+
         Returns:
             A function that takes the listener off again.
 

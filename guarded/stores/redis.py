@@ -371,6 +371,11 @@ class _Server:
 
 
 _left_to_the_parent: list[Any] = []
+_HINTS: Final = (
+    (redis.exceptions.ReadOnlyError, "It is a replica: give the URL of its primary"),
+    (redis.exceptions.OutOfMemoryError, "Give it more memory"),
+    (redis.exceptions.ConnectionError, "Is it running, and can it be reached from here?"),
+)
 
 
 def _client(url: str, timeout: float, *, cluster: bool = False) -> Any:
@@ -391,16 +396,11 @@ def _client(url: str, timeout: float, *, cluster: bool = False) -> Any:
 
 
 def _told(error: Exception) -> str:
-    text = str(error)
-    if "READONLY" in text:
-        return f"{text}. It is a replica: give the URL of its primary"
-    if "OOM" in text:
-        return f"{text}. Give it more memory"
-    if "MISCONF" in text:
-        return f"{text}. It cannot write to its disk"
-    if isinstance(error, redis.exceptions.ConnectionError):
-        return f"{text}. Is it running, and can it be reached from here?"
-    return text or type(error).__name__
+    text = str(error).partition(" script: ")[0].rstrip(".") or type(error).__name__
+    for kind, hint in _HINTS:
+        if isinstance(error, kind):
+            return f"{text}. {hint}"
+    return f"{text}. It cannot write to its disk" if "MISCONF" in text else text
 
 
 def _texts(scopes: Iterable[Scope], known: Mapping[Scope, Any], text: Callable[[Any], str]) -> dict[Scope, str | None]:

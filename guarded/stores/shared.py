@@ -76,6 +76,7 @@ class SharedStore(Store):
         self._halts: dict[Scope, HaltRecord] = {}
         self._unsettled: dict[str, str] = {}
         self._position = 0
+        self._highest = 0  # the number of the last change that this process has heard of or made
         self._written: dict[Scope, int] = {}  # scope -> number of this process's own last change of it
         self._totals: dict[Total, int] = {}  # as they were read last, and what this process has counted since
         self._journal: list[_Task] = []
@@ -99,7 +100,7 @@ class SharedStore(Store):
         self._keeper.start()
 
     def _know(self, snapshot: Snapshot) -> None:
-        self._position = snapshot.position
+        self._position = self._highest = snapshot.position
         self._written.clear()
         for scope in [scope for scope in self._live if scope not in snapshot.live]:
             del self._live[scope]
@@ -210,6 +211,7 @@ class SharedStore(Store):
             self._live.pop(scope, None)
         write(self._live, change.streaks)
         if done.position is not None:
+            self._highest = max(self._highest, done.position)
             for scope in (*done.cleared, *change.streaks):
                 self._written[scope] = done.position
         self._learn_halts(change)
@@ -464,6 +466,7 @@ class SharedStore(Store):
                     self._live[scope] = ()
                     appeared = True
             self._position = max(self._position, news.position)
+            self._highest = max(self._highest, news.position)
             self._written = {s: number for s, number in self._written.items() if number > news.position}
         self._watchers.tell(appeared)
 
@@ -482,7 +485,7 @@ class SharedStore(Store):
         with self._lock:
             running = [episode for episode, runner in self._unsettled.items() if runner == self._identity]
             self._backend.beat(member, successes, running)
-            fits = self._backend.position() >= self._position
+            fits = self._backend.position() >= self._highest
         if not fits:
             self._catch_up()
 
