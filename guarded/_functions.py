@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from guarded import _enclosing, _shared
 from guarded._course import Course
 from guarded._deferred import PLAIN, deferral
+from guarded._names import position_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,19 +21,27 @@ if TYPE_CHECKING:
 def guard_function(guard: Guard) -> Callable[..., Any]:
     """The guarded form of what returns its result."""
     own, function, validates = guard.tracker, guard.function, guard.validate is not None
+    position = position_of(guard.symbol)
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         tracker = _shared.tracker if own is None else own
-        pulse = tracker._pulse
-        if pulse is None or validates:
-            if validates or tracker._calm is not guard.calm:
-                return guard.call(tracker, args, kwargs).value
-            pulse = tracker._sequence  # something is halted, but nothing that these calls belong to
+        trouble = tracker._trouble
+        # There is a halt or a streak: unless all calls of this guard, or all of this symbol, are known to be clear of it
+        # the call goes the long way.
+        if (trouble or validates) and (
+            validates
+            or (
+                tracker._calm is not guard.calm
+                and (len(args) <= position or type(args[position]) is not str or args[position] in trouble)
+            )
+        ):
+            return guard.call(tracker, args, kwargs).value
+        sequence = tracker._sequence
         try:
             result = function(*args, **kwargs)
         except Exception as error:
-            ended = guard.failed(tracker, pulse, error, args, kwargs)
+            ended = guard.failed(tracker, sequence, error, args, kwargs)
             if ended is None:
                 raise
             return guard.handed_over(ended).value
@@ -40,13 +49,11 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
             defer = deferral(type(result))  # type: ignore[arg-type]  # types are hashable
             if defer is not None:
                 return defer(guard, tracker, result, args, kwargs)
-        if (tracker._pulse is pulse and not tracker._live) or (
-            tracker._calm is guard.calm and tracker._sequence is pulse
-        ):
+        if tracker._trouble is trouble and tracker._sequence is sequence:
             read_time = tracker._read_time
             tracker._succeeded_at = read_time()
         else:
-            guard.succeeded(tracker, pulse, args, kwargs)
+            guard.succeeded(tracker, sequence, args, kwargs)
         return result
 
     return guarded

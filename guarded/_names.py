@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
@@ -71,6 +72,16 @@ def symbol_resolver(function: Function, spec: str | Function | None) -> Resolver
     if spec is not None:
         return _given(function, spec, "symbol")
     return _SymbolEvidence(_symbol_arguments(function), _fault("symbol", function)).resolve
+
+
+def position_of(symbol: Resolver | str) -> int:
+    """Where the argument stands that is the symbol as it is; beyond every call's arguments if there is none."""
+    resolver = getattr(symbol, "__self__", None)
+    if isinstance(resolver, _Argument) and not resolver.steps:
+        return resolver.index
+    if isinstance(resolver, _SymbolEvidence) and resolver.arguments:
+        return resolver.arguments[0].index
+    return sys.maxsize
 
 
 def name(value: object) -> str:

@@ -24,6 +24,7 @@ from guarded._ledger import Counted, Ledger, Trip, is_live
 from guarded._listeners import Listener, Listeners
 from guarded._locks import ForkSafeLock
 from guarded._log import SignalLog, progress
+from guarded._names import LONGEST
 from guarded._policies import ConsecutiveFailures, FailureRate, Policy
 from guarded._rules import FailureRules
 from guarded._scope import EVERYTHING, Scope, ScopeKind, scopes_of
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 LAST_FAILURES_IN_STATUS = 10
 MOST_CALM = 10_000
 """How many keys without a streak are remembered while there is a streak of others."""
+MOST_TROUBLED = 1_000
+"""With more scopes than these that have a streak or a halt, every call is taken to be concerned by one."""
 LOOKED_AT = 10_000
 """How many successes are looked at, each time that the store asks when each strategy last succeeded."""
 
@@ -85,7 +88,17 @@ class FailureTracker:
     """
 
     # Slots for what every guarded call reads; the rest, and what tests patch, is in the dictionary.
-    __slots__ = ("__dict__", "__weakref__", "_calm", "_live", "_pulse", "_read_time", "_sequence", "_succeeded_at")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_calm",
+        "_live",
+        "_pulse",
+        "_read_time",
+        "_sequence",
+        "_succeeded_at",
+        "_trouble",
+    )
 
     def __init__(
         self,
@@ -119,6 +132,8 @@ class FailureTracker:
         self._pulse: int | None = None
         self._calm: set[tuple[str, str]] = set()  # keys that were found without row and halt since one last appeared
         self._live = False
+        self._trouble: frozenset[str] = frozenset()  # the symbols that a streak or a halt is about
+        self._troubled = 0
         self._looking = 0
         self._successes: dict[str, float | datetime] = {}
         self._read_time: Callable[[], float | datetime] = (
@@ -169,8 +184,14 @@ class FailureTracker:
                 self._calm = set()
             awake = store.awake  # what else is asked of it wakes it
             self._live = not awake or bool(self._looking or store.live or store.own)
-            quiet = awake and not store.halts and not self._ledger.counts_successes
-            self._pulse = self._sequence if quiet and _mode.current == "on" else None
+            plain = awake and _mode.current == "on" and not self._ledger.counts_successes
+            self._pulse = self._sequence if plain and not store.halts else None
+            if not plain or self._looking:
+                self._troubled, self._trouble = -1, EVERY_SYMBOL
+                return
+            troubled = len(store.own) + len(store.halts) + len(store.live)
+            if appeared or troubled != self._troubled:
+                self._troubled, self._trouble = troubled, _symbols(store)
 
     def _mode_changed(self, previous: str) -> None:
         self._refresh()
@@ -590,6 +611,32 @@ class FailureTracker:
     @property
     def _callback_function(self) -> object:
         return self._callback.function
+
+
+class _EverySymbol(frozenset[str]):
+    """What has every symbol in it."""
+
+    __slots__ = ()
+
+    def __contains__(self, _symbol: object) -> bool:
+        return True
+
+
+NO_SYMBOL: Final[frozenset[str]] = frozenset()
+EVERY_SYMBOL: Final = _EverySymbol({""})
+
+
+def _symbols(store: Store) -> frozenset[str]:
+    """The symbols that a streak or a halt is about.
+
+    They include the empty one, which is not taken for a symbol where it is an argument, and whose call is of another.
+    """
+    scopes = [*store.own, *store.halts, *store.live]
+    if not scopes:
+        return NO_SYMBOL
+    if len(scopes) > MOST_TROUBLED or any(scope.symbol is None or len(scope.symbol) >= LONGEST for scope in scopes):
+        return EVERY_SYMBOL
+    return frozenset({"", *(scope.symbol for scope in scopes if scope.symbol is not None)})
 
 
 class _FailureEntry:
