@@ -18,13 +18,19 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_python_blocks_run_as_one_program() -> None:
+def test_the_python_blocks_run_as_one_program(tmp_path: Path) -> None:
     """All Python of the README, from top to bottom, is one program that runs."""
     program = "\n".join(blocks("python"))
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "guarded.db").exists()
     assert "VWAP" in done.stdout
 
 

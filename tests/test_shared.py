@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +26,7 @@ from guarded import (
     EmergencyHaltManager,
     FailureRate,
     FailureTracker,
+    FailureType,
     HaltTriggered,
     Scope,
     StoreUnavailable,
@@ -321,7 +321,7 @@ class CountingTogether(RuleBasedStateMachine):
             FailureTracker(policies=policies, clock=self.clock, store=self.opened.open()) for _ in range(2)
         ]
         self.policies = policies
-        self.reference = Reference([])
+        self.references = [Reference([]), Reference([]), Reference([])]  # of keys, of strategies, of everything
         self.halted: set[Scope] = set()
 
     def in_turn(self, which: int) -> FailureTracker:
@@ -332,20 +332,20 @@ class CountingTogether(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), strategy=st.sampled_from(STRATEGIES), symbol=st.sampled_from(SYMBOLS))
     def fail(self, which: int, strategy: str, symbol: str) -> None:
         self.in_turn(which).record_failure(strategy, symbol, "an error event", "data_error")
-        key = Scope(strategy, symbol)
-        self.reference.log.append(Happened(key, None or self.kind, self.clock.monotonic()))
-        for policy, scope, within in zip(
-            self.policies, (key, Scope(strategy), Scope()), (WINDOW, None, WINDOW), strict=True
-        ):
-            if self.reference.streak(scope, None, within) >= policy.threshold:
+        self.happened(strategy, symbol, FailureType.DATA_ERROR)
+        scopes, windows = (Scope(strategy, symbol), Scope(strategy), Scope()), (WINDOW, None, WINDOW)
+        for policy, reference, scope, within in zip(self.policies, self.references, scopes, windows, strict=True):
+            if reference.streak(scope, None, within) >= policy.threshold:
                 self.halted.add(scope if policy.halt_scope == "same" else Scope())
 
-    kind: Any = "data_error"
+    def happened(self, strategy: str, symbol: str, kind: FailureType | None) -> None:
+        for reference in self.references:
+            reference.log.append(Happened(Scope(strategy, symbol), kind, self.clock.monotonic()))
 
     @rule(which=st.integers(0, 1), strategy=st.sampled_from(STRATEGIES), symbol=st.sampled_from(SYMBOLS))
     def succeed(self, which: int, strategy: str, symbol: str) -> None:
         self.in_turn(which).record_success(strategy, symbol)
-        self.reference.log.append(Happened(Scope(strategy, symbol), None, self.clock.monotonic()))
+        self.happened(strategy, symbol, None)
 
     @rule(seconds=st.sampled_from([30, 300, 301]))
     def wait(self, seconds: int) -> None:
@@ -357,7 +357,13 @@ class CountingTogether(RuleBasedStateMachine):
         for scope in list(self.halted):
             tracker.resume(by="ana", reason="checked", strategy=scope.strategy, symbol=scope.symbol)
             self.halted.discard(scope)
-            self.reference.log = [event for event in self.reference.log if not scope.covers(event.scope)]
+            covers = (
+                scope.covers,
+                lambda s, by=scope: by.covers(Scope(s.strategy)),
+                lambda _s, by=scope: by == Scope(),
+            )
+            for reference, covered in zip(self.references, covers, strict=True):
+                reference.log = [event for event in reference.log if not covered(event.scope)]
 
     @invariant()
     def both_agree(self) -> None:

@@ -87,14 +87,16 @@ class News(NamedTuple):
 
     Attributes:
         position: The number of the last change in it.
-        scopes: The number of a change, the scope, and whether it has a streak since; in their order.
-        halts: Whether halts or callbacks are others.
+        streaks: The number of a change, the scope, and whether it has a streak since; in their order.
+        halts: The scopes whose halts have changed.
+        callbacks: Whether it has changed which callbacks have run to their end, and who runs which.
         gap: Whether changes are missing, so that everything has to be read.
     """
 
     position: int
-    scopes: Sequence[tuple[int, Scope, bool]] = ()
-    halts: bool = False
+    streaks: Sequence[tuple[int, Scope, bool]] = ()
+    halts: Collection[Scope] = ()
+    callbacks: bool = False
     gap: bool = False
 
 
@@ -137,6 +139,12 @@ class Backend(Protocol):
 
     def wait(self, position: int) -> News:
         """Wait until there may be something new since that position, for at most two seconds."""
+
+    def halts(self, scopes: Collection[Scope]) -> Mapping[Scope, HaltRecord]:
+        """Those of the scopes' halts that are in force."""
+
+    def callbacks(self) -> Mapping[str, str]:
+        """See `Snapshot.unsettled`."""
 
     def position(self) -> int:
         """The number of the last change; what does not fit says that the backend is not the one it was."""

@@ -18,15 +18,15 @@ local function lease(runner, seconds)
   return runner .. '|' .. string.format('%.3f', now() + seconds)
 end
 
--- Let other processes hear of it: which scopes have a streak, which have none, and whether halts or callbacks changed.
-local function make_known(live, gone, halted)
+-- Let other processes hear of it: which scopes have a streak, or none, or another halt, and whether callbacks changed.
+local function make_known(live, gone, halted, callbacks_changed)
   local n = redis.call('HINCRBY', meta, 'changes', 1)
   local texts = {}
-  for i, list in ipairs({live, gone}) do
+  for i, list in ipairs({live, gone, halted}) do
     texts[i] = #list == 0 and '[]' or cjson.encode(list)
   end
   redis.call('XADD', changes, 'MAXLEN', '~', order.kept, '*',
-    'n', n, 'live', texts[1], 'gone', texts[2], 'h', halted and '1' or '0')
+    'n', n, 'live', texts[1], 'gone', texts[2], 'halts', texts[3], 'callbacks', callbacks_changed and '1' or '0')
   return n
 end
 """
@@ -84,8 +84,11 @@ end
 for i, entry in ipairs(order.audit) do redis.call('RPUSH', audit, entry) end
 
 local position = 0
-local halted = #order.halts > 0 or #order.over > 0
-if halted or #live > 0 or #gone > 0 then position = make_known(live, gone, halted) end
+local halted, callbacks_changed = {}, #order.begun > 0 or #order.over > 0
+for i, pair in ipairs(order.halts) do halted[i] = pair[1] end
+if #halted > 0 or #live > 0 or #gone > 0 or callbacks_changed then
+  position = make_known(live, gone, halted, callbacks_changed)
+end
 return {'done', tostring(position), #cleared == 0 and '[]' or cjson.encode(cleared)}
 """
 )
@@ -122,7 +125,7 @@ for i, episode in ipairs(redis.call('HKEYS', callbacks)) do
     released = true
   end
 end
-if released then make_known({}, {}, true) end
+if released then make_known({}, {}, {}, true) end
 return {}
 """
 )
@@ -143,7 +146,7 @@ for i, episode in ipairs(order.episodes) do
     end
   end
 end
-if #claimed > 0 then make_known({}, {}, true) end
+if #claimed > 0 then make_known({}, {}, {}, true) end
 return claimed
 """
 )

@@ -37,7 +37,7 @@ except ImportError as missing:
     raise ImportError("RedisStore needs the package redis: install guarded[redis]") from missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from guarded._audit import AuditEntry
     from guarded._failure import SignalGenerationFailure
@@ -268,7 +268,7 @@ class _Server:
                 int(number or 0),
                 {_wire.scope_of(text) for text in live},
                 _halts(halts),
-                {episode: value.rpartition("|")[0] for episode, value in callbacks.items()},
+                _runners(callbacks),
             )
 
     def wait(self, position: int) -> News:
@@ -287,6 +287,17 @@ class _Server:
             entries: Sequence[tuple[str, dict[str, str]]] = answer[0][1]
             self._last_id = entries[-1][0]
             return _news(entries, position)
+
+    def halts(self, scopes: Collection[Scope]) -> Mapping[Scope, HaltRecord]:
+        """Those of the scopes' halts that are in force."""
+        with self._faults("cannot be read"):
+            texts = self._opened().hmget(self._key["halts"], [_wire.scope_text(scope) for scope in scopes])
+            return _parsed(dict(zip(scopes, texts, strict=True)), _wire.halt_of)
+
+    def callbacks(self) -> Mapping[str, str]:
+        """The episodes whose callback has not run to its end, and who runs each."""
+        with self._faults("cannot be read"):
+            return _runners(self._opened().hgetall(self._key["callbacks"]))
 
     def position(self) -> int:
         """The number of the last change."""
@@ -461,13 +472,19 @@ def _halts(texts: Mapping[str, str]) -> dict[Scope, HaltRecord]:
 
 
 def _news(entries: Sequence[tuple[str, dict[str, str]]], position: int) -> News:
-    scopes: list[tuple[int, Scope, bool]] = []
-    halts, gap = False, False
+    streaks: list[tuple[int, Scope, bool]] = []
+    halts: set[Scope] = set()
+    callbacks, gap = False, False
     for _, entry in entries:
         number = int(entry["n"])
         gap = gap or number > position + 1
         position = max(position, number)
-        halts = halts or entry["h"] == "1"
-        scopes += [(number, _wire.scope_of(text), True) for text in json.loads(entry["live"])]
-        scopes += [(number, _wire.scope_of(text), False) for text in json.loads(entry["gone"])]
-    return News(position, scopes, halts, gap)
+        callbacks = callbacks or entry["callbacks"] == "1"
+        streaks += [(number, _wire.scope_of(text), True) for text in json.loads(entry["live"])]
+        streaks += [(number, _wire.scope_of(text), False) for text in json.loads(entry["gone"])]
+        halts.update(map(_wire.scope_of, json.loads(entry["halts"])))
+    return News(position, streaks, halts, callbacks, gap)
+
+
+def _runners(callbacks: Mapping[str, str]) -> dict[str, str]:
+    return {episode: value.rpartition("|")[0] for episode, value in callbacks.items()}

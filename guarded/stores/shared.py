@@ -75,6 +75,7 @@ class SharedStore(Store):
         self._own: dict[Scope, Row] = {}
         self._halts: dict[Scope, HaltRecord] = {}
         self._unsettled: dict[str, str] = {}
+        self._callbacks_changed = False
         self._position = 0
         self._highest = 0  # the number of the last change that this process has heard of or made
         self._written: dict[Scope, int] = {}  # scope -> number of this process's own last change of it
@@ -268,6 +269,8 @@ class SharedStore(Store):
                 del self._journal[0]
         except StoreUnavailable as error:
             self._lost = error
+            for task in self._journal:
+                write(self._live, task.made.streaks)
 
     # -- reading
 
@@ -304,7 +307,7 @@ class SharedStore(Store):
             StoreUnavailable: The backend is away.
         """
         with self._lock:
-            return self._backend.audit()
+            return self._ask(self._backend.audit)
 
     def members(self) -> list[Member]:
         """The processes on the store; one of this machine that is gone is left out.
@@ -313,7 +316,7 @@ class SharedStore(Store):
             StoreUnavailable: The backend is away.
         """
         with self._lock:
-            return [member for member in self._backend.members() if not is_dead(member.identity)]
+            return [member for member in self._ask(self._backend.members) if not is_dead(member.identity)]
 
     def successes(self) -> Mapping[str, datetime]:
         """When each strategy last succeeded, in any process, to within some ten seconds.
@@ -322,16 +325,23 @@ class SharedStore(Store):
             StoreUnavailable: The backend is away.
         """
         with self._lock:
-            return self._backend.successes()
+            return self._ask(self._backend.successes)
 
     def _asked(self, question: Callable[[], T]) -> T | None:
         """What the backend answers; None while it is away."""
         try:
             with self._lock:
-                return None if self._lost is not None or self._busy else question()
+                return None if self._lost is not None or self._busy else self._ask(question)
         except StoreUnavailable as error:
             self._lose(error)
             return None
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        busy, self._busy = self._busy, True
+        try:
+            return question()
+        finally:
+            self._busy = busy
 
     # -- halt callbacks
 
@@ -411,18 +421,26 @@ class SharedStore(Store):
         """Read everything that has to be known."""
         with self._lock:
             snapshot = self._backend.snapshot()
-            ended = {halt.episode: halt for halt in self._backend.ended()}
             self._know(snapshot)
-            steps, missing = self._compare(snapshot.halts, ended)
+            steps, missing = self._compare({*self._halts, *snapshot.halts}, snapshot.halts)
+        self._take_over(steps, missing)
+
+    def _look_at_halts(self, scopes: Collection[Scope]) -> None:
+        """Read the halts of some scopes."""
+        with self._lock:
+            steps, missing = self._compare(scopes, self._backend.halts(scopes))
+        self._take_over(steps, missing)
+
+    def _take_over(self, steps: list[Callable[[], object]], missing: list[HaltRecord]) -> None:
         self._watchers.tell(True)
         for halt in missing:
             self.update(Touched(halts=(halt.scope,)), _Asserting(halt, settled=halt.episode not in self._unsettled))
         self._keeper.tell(steps)
 
     def _compare(
-        self, there: Mapping[Scope, HaltRecord], ended: Mapping[str, HaltRecord]
+        self, scopes: Collection[Scope], there: Mapping[Scope, HaltRecord]
     ) -> tuple[list[Callable[[], object]], list[HaltRecord]]:
-        """Take over the halts that are in force there.
+        """Take over the halts of scopes as they are there.
 
         Returns:
             What is to be told of it, and the halts that are known here, and there neither in force nor ended.
@@ -430,10 +448,10 @@ class SharedStore(Store):
         herald = self._herald()
         steps: list[Callable[[], object]] = []
         missing: list[HaltRecord] = []
-        for scope, mine in list(self._halts.items()):
-            now = there.get(scope)
-            if now is not None and now.episode == mine.episode:
-                continue
+        over = [mine for scope in scopes if (mine := self._halts.get(scope)) and not _is_same(mine, there.get(scope))]
+        ended = {halt.episode: halt for halt in self._backend.ended()} if over else {}
+        for mine in over:
+            scope, now = mine.scope, there.get(mine.scope)
             if mine.episode in ended:
                 clear(self._own, scope)
                 steps += [] if herald is None else [partial(herald.resumed_elsewhere, ended[mine.episode])]
@@ -450,14 +468,20 @@ class SharedStore(Store):
 
     def _hear(self, news: News) -> None:
         """Take over what other processes have changed."""
-        if news.gap or news.halts:
+        if news.gap:
             self._catch_up()
             return
-        if not news.scopes:
-            return
+        self._callbacks_changed = self._callbacks_changed or news.callbacks
+        if news.streaks or news.position > self._position:
+            self._watchers.tell(self._hear_of_streaks(news))
+        if news.halts:
+            self._look_at_halts(news.halts)
+
+    def _hear_of_streaks(self, news: News) -> bool:
+        """Take over which scopes have a streak; whether one has that had none."""
         appeared = False
         with self._lock:
-            for number, scope, is_live in news.scopes:
+            for number, scope, is_live in news.streaks:
                 if number <= self._written.get(scope, 0):
                     continue
                 if not is_live:
@@ -468,7 +492,7 @@ class SharedStore(Store):
             self._position = max(self._position, news.position)
             self._highest = max(self._highest, news.position)
             self._written = {s: number for s, number in self._written.items() if number > news.position}
-        self._watchers.tell(appeared)
+        return appeared
 
     def _beat(self) -> None:
         """Be heard of, tell when strategies last succeeded, and see whether the backend is the one it was."""
@@ -491,6 +515,10 @@ class SharedStore(Store):
 
     def _see_to_callbacks(self) -> None:
         """Retry this process's halt callbacks, and run those that other processes left undone."""
+        if self._callbacks_changed:
+            with self._lock:
+                self._callbacks_changed = False
+                self._unsettled = dict(self._backend.callbacks())
         herald = self._herald()
         if herald is None or not self._unsettled or not herald.has_callback():
             return
@@ -558,6 +586,10 @@ class SharedStore(Store):
         if herald is not None:
             self._beat()
         self._backend.leave(self._identity)
+
+
+def _is_same(mine: HaltRecord, there: HaltRecord | None) -> bool:
+    return there is not None and there.episode == mine.episode
 
 
 class _Asserting:

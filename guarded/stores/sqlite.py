@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from guarded._checks import checked_choice
 from guarded._errors import InvalidConfiguration, StoreUnavailable
+from guarded._scope import EVERYTHING, Scope
 from guarded.stores import Change, Member, Rows, Touched, _wire
 from guarded.stores._backend import (
     CHANGES_KEPT,
@@ -29,13 +30,12 @@ from guarded.stores._urls import reopened
 from guarded.stores.shared import SharedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from guarded._audit import AuditEntry
     from guarded._failure import SignalGenerationFailure
     from guarded._halt import HaltRecord
     from guarded._ledger import Row
-    from guarded._scope import Scope
     from guarded.stores._backend import Decide
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ MIGRATIONS: Final = (
     CREATE TABLE ended (number INTEGER PRIMARY KEY AUTOINCREMENT, halt TEXT NOT NULL);
     CREATE TABLE failures (number INTEGER PRIMARY KEY AUTOINCREMENT, failure TEXT NOT NULL);
     CREATE TABLE audit (number INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL);
-    CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, scope TEXT, live INTEGER);
+    CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, scope TEXT);
     CREATE TABLE applied (process TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE members (identity TEXT PRIMARY KEY, member TEXT NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
     CREATE TABLE successes (strategy TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
@@ -315,6 +315,16 @@ class _File:
         if (stat.st_dev, stat.st_ino) != self._inode:
             raise StoreUnavailable(f"{self.where} has been replaced by another file")
 
+    def halts(self, scopes: Collection[Scope]) -> Mapping[Scope, HaltRecord]:
+        """Those of the scopes' halts that are in force."""
+        with self._faults("cannot be read"):
+            return _found(self._opened(), "SELECT halt FROM halts WHERE scope = ?", scopes, _wire.halt_of)
+
+    def callbacks(self) -> Mapping[str, str]:
+        """The episodes whose callback has not run to its end, and who runs each."""
+        with self._faults("cannot be read"):
+            return dict(self._opened().execute("SELECT episode, runner FROM callbacks").fetchall())
+
     def position(self) -> int:
         """The number of the last change."""
         with self._faults("cannot be read"):
@@ -386,7 +396,7 @@ class _File:
             connection.execute("DELETE FROM applied WHERE process = ?", (identity,))
             released = connection.execute("UPDATE callbacks SET runner = '', until = 0 WHERE runner = ?", (identity,))
             if released.rowcount:
-                _make_known(connection, None, None)
+                _make_known(connection, "callbacks")
 
     def claim(self, identity: str, episodes: Mapping[str, str]) -> list[str]:
         """Run the callbacks of others."""
@@ -400,11 +410,12 @@ class _File:
                     connection.execute(
                         "UPDATE callbacks SET runner = ?, until = ? WHERE episode = ?", (identity, now + LEASE, episode)
                     )
-                    _make_known(connection, None, None)
+                    _make_known(connection, "callbacks")
                     claimed.append(episode)
         return claimed
 
 
+_STREAKS: Final = ("live", "gone")
 _left_to_the_parent: list[sqlite3.Connection | None] = []  # never closed: SQLite forbids to take them across a fork
 _HINTS: Final = {
     sqlite3.SQLITE_BUSY: "Another program holds it locked: find out which (fuser, lsof) and end it",
@@ -487,7 +498,7 @@ def _carried_out(connection: sqlite3.Connection, ticket: Ticket, touched: Touche
     cleared = [] if change.clear is None else _clear(connection, change.clear)
     changed = [scope for scope in cleared if change.streaks.get(scope) is None]
     for scope in cleared:
-        _make_known(connection, scope, False)
+        _make_known(connection, "gone", scope)
     for scope, row in change.streaks.items():
         _write_streak(connection, scope, row, was_there=scope in streaks and scope not in cleared)
     _write_halts(connection, change, halts, ticket.process)
@@ -517,7 +528,7 @@ def _write_streak(connection: sqlite3.Connection, scope: Scope, row: Row | None,
     else:
         connection.execute("INSERT OR REPLACE INTO streaks VALUES (?, ?)", (text, _wire.row_text(row)))
     if (row is not None) != was_there:
-        _make_known(connection, scope, row is not None)
+        _make_known(connection, "gone" if row is None else "live", scope)
 
 
 def _write_halts(
@@ -536,8 +547,10 @@ def _write_halts(
             connection.execute("INSERT OR REPLACE INTO callbacks VALUES (?, ?, ?)", (halt.episode, *lease))
     for episode in change.settled:
         connection.execute("DELETE FROM callbacks WHERE episode = ?", (episode,))
+    for scope in change.halts:
+        _make_known(connection, "halt", scope)
     if change.halts or change.settled:
-        _make_known(connection, None, None)
+        _make_known(connection, "callbacks")
 
 
 def _write_history(connection: sqlite3.Connection, change: Change) -> None:
@@ -563,10 +576,11 @@ def _trim(connection: sqlite3.Connection, table: str, last: int | None, keep: in
     connection.execute(f"DELETE FROM {table} WHERE number <= ?", ((last or 0) - keep,))  # noqa: S608  # our own tables
 
 
-def _make_known(connection: sqlite3.Connection, scope: Scope | None, live: bool | None) -> None:
-    """Let other processes hear that a scope has a streak, or has none; or, without a scope, of halts and callbacks."""
-    text = None if scope is None else _wire.scope_text(scope)
-    added = connection.execute("INSERT INTO changes (scope, live) VALUES (?, ?)", (text, live))
+def _make_known(
+    connection: sqlite3.Connection, what: Literal["live", "gone", "halt", "callbacks"], scope: Scope = EVERYTHING
+) -> None:
+    """Let other processes hear that a scope has a streak, or none, or another halt; or that callbacks have changed."""
+    added = connection.execute("INSERT INTO changes (what, scope) VALUES (?, ?)", (what, _wire.scope_text(scope)))
     if added.lastrowid is not None and added.lastrowid % 100 == 0:
         _trim(connection, "changes", added.lastrowid, CHANGES_KEPT)
 
@@ -584,10 +598,10 @@ def _halts(connection: sqlite3.Connection) -> dict[Scope, HaltRecord]:
 def _news(connection: sqlite3.Connection, position: int) -> News:
     with _reading(connection):
         first, last = connection.execute("SELECT min(number), max(number) FROM changes").fetchone()
-        rows: Sequence[tuple[int, str | None, int | None]] = connection.execute(
-            "SELECT number, scope, live FROM changes WHERE number > ? ORDER BY number", (position,)
-        ).fetchall()
+        query = "SELECT number, what, scope FROM changes WHERE number > ? ORDER BY number"
+        rows: Sequence[tuple[int, str, str]] = connection.execute(query, (position,)).fetchall()
     if (last or 0) < position or (first is not None and first > position + 1):
         return News(last or 0, gap=True)
-    scopes = [(number, _wire.scope_of(scope), bool(live)) for number, scope, live in rows if scope is not None]
-    return News(max(position, last or 0), scopes, halts=len(scopes) < len(rows))
+    streaks = [(number, _wire.scope_of(scope), what == "live") for number, what, scope in rows if what in _STREAKS]
+    halts = {_wire.scope_of(scope) for _, what, scope in rows if what == "halt"}
+    return News(max(position, last or 0), streaks, halts, any(what == "callbacks" for _, what, _ in rows))
