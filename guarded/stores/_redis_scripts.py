@@ -151,3 +151,26 @@ return claimed
 """
 )
 """Takes over the callbacks of processes that are gone, or have not been heard of for too long."""
+
+SNAPSHOT = (
+    _BEGINNING
+    + """
+local last = redis.call('XREVRANGE', changes, '+', '-', 'COUNT', 1)
+return {
+  redis.call('HGET', meta, 'changes') or '0',
+  redis.call('HKEYS', streaks),
+  redis.call('HGETALL', halts),
+  redis.call('HGETALL', callbacks),
+  last[1] and last[1][1] or '0-0',
+}
+"""
+)
+"""Reads all that a process has to know, as it is at one moment."""
+
+READ = (
+    _BEGINNING
+    + """
+return {redis.call('HGETALL', streaks), redis.call('HGETALL', halts), redis.call('HGETALL', totals)}
+"""
+)
+"""Reads all rows, as they are at one moment."""

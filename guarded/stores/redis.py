@@ -23,7 +23,7 @@ from guarded.stores._backend import (
     Ticket,
     is_dead,
 )
-from guarded.stores._redis_scripts import BEAT, CLAIM, COMMIT, LEAVE
+from guarded.stores._redis_scripts import BEAT, CLAIM, COMMIT, LEAVE, READ, SNAPSHOT
 from guarded.stores._urls import reopened, shown
 from guarded.stores.shared import SharedStore
 
@@ -229,8 +229,8 @@ class _Server:
                 halts = {scope: next(there) or None for scope in halts}
         raise StoreUnavailable(f"{self.where}: other processes were quicker {TRIES} times")
 
-    def _run(self, script: str, order: Mapping[str, Any]) -> list[str]:
-        answer: list[str] = self._opened().eval(script, len(self._keys), *self._keys, json.dumps(order))
+    def _run(self, script: str, order: Mapping[str, Any]) -> list[Any]:
+        answer: list[Any] = self._opened().eval(script, len(self._keys), *self._keys, json.dumps(order))
         return answer
 
     def _opened(self) -> Any:
@@ -256,19 +256,12 @@ class _Server:
     def snapshot(self) -> Snapshot:
         """Everything that a process has to know."""
         with self._faults("cannot be read"):
-            pipeline = self._opened().pipeline(transaction=True)
-            pipeline.hget(self._key["meta"], "changes")
-            pipeline.hkeys(self._key["streaks"])
-            pipeline.hgetall(self._key["halts"])
-            pipeline.hgetall(self._key["callbacks"])
-            pipeline.xrevrange(self._key["changes"], count=1)
-            number, live, halts, callbacks, last = pipeline.execute()
-            self._last_id = last[0][0] if last else "0-0"
+            number, live, halts, callbacks, self._last_id = self._run(SNAPSHOT, {})
             return Snapshot(
                 int(number or 0),
                 {_wire.scope_of(text) for text in live},
-                _halts(halts),
-                _runners(callbacks),
+                _halts(_table(halts)),
+                _runners(_table(callbacks)),
             )
 
     def wait(self, position: int) -> News:
@@ -309,10 +302,7 @@ class _Server:
     def read(self) -> Rows:
         """All rows."""
         with self._faults("cannot be read"):
-            pipeline = self._opened().pipeline(transaction=True)
-            for name in ("streaks", "halts", "totals"):
-                pipeline.hgetall(self._key[name])
-            streaks, halts, totals = pipeline.execute()
+            streaks, halts, totals = map(_table, self._run(READ, {}))
             return Rows(
                 {_wire.scope_of(scope): _wire.row_of(row) for scope, row in streaks.items()},
                 {},
@@ -484,6 +474,11 @@ def _news(entries: Sequence[tuple[str, dict[str, str]]], position: int) -> News:
         streaks += [(number, _wire.scope_of(text), False) for text in json.loads(entry["gone"])]
         halts.update(map(_wire.scope_of, json.loads(entry["halts"])))
     return News(position, streaks, halts, callbacks, gap)
+
+
+def _table(flat: Sequence[str]) -> dict[str, str]:
+    """Fields and values, which a script returns one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _runners(callbacks: Mapping[str, str]) -> dict[str, str]:
