@@ -33,7 +33,7 @@ class Origin(NamedTuple):
 
 def here() -> Origin:
     """This process."""
-    import socket  # noqa: PLC0415  # together with getpass it would cost every import of guarded
+    import socket  # noqa: PLC0415  # it would cost every import of guarded, as getpass would
 
     return Origin(socket.gethostname(), os.getpid(), _os_user())
 
@@ -59,7 +59,7 @@ class AuditEntry:
         reason: Why.
         scope: Whom it is about; None where that means nothing.
         details: What else there is to know, JSON-ready.
-        origin: In which process it was done.
+        origin: In which process it was done; None: in this one, which no store has been told yet.
     """
 
     at: datetime
@@ -68,7 +68,7 @@ class AuditEntry:
     reason: str | None = None
     scope: Scope | None = None
     details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
-    origin: Origin = field(default_factory=here)
+    origin: Origin | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; who did it is called `claimed_by`, for nobody has checked."""
@@ -79,5 +79,5 @@ class AuditEntry:
             "reason": self.reason,
             "scope": None if self.scope is None else self.scope.to_dict(),
             "details": dict(self.details),
-            **self.origin._asdict(),
+            **(self.origin or here())._asdict(),
         }

@@ -35,7 +35,8 @@ from guarded import (
     set_mode,
     track_signal,
 )
-from guarded.stores import Store
+from guarded.stores import Store, redis
+from guarded.stores._backend import News
 from guarded.stores.redis import RedisStore
 from guarded.stores.shared import SharedStore
 from guarded.stores.sqlite import SQLiteStore
@@ -614,6 +615,13 @@ class TestWithoutTheStore:
             FailureTracker(store=outage._open())
 
 
+def end_the_parents_question() -> None:
+    """End what the parent's thread, which is not there in a real child, waits for."""
+    for client in redis._left_to_the_parent:
+        if client is not None:
+            client.close()
+
+
 def lose_again(tracker: FailureTracker) -> None:
     tracker.reset()
     assert tracker.degraded is not None
@@ -754,6 +762,83 @@ class TestLife:
             "propagate NotImplementedError",
         ]
         assert any(name.endswith("exempt") for name in first["run_while_halted"])
+
+    def test_what_a_fork_leaves(self, place: Place) -> None:
+        """What a forked child has opens its own connection at the first question, under a name of its own.
+
+        The child is played by this process; tests/test_processes.py forks.
+        """
+        tracker = FailureTracker(store=place.open())
+        store = shared(tracker._store)
+        generate = guarded_signal(strategy="VWAP", symbol="AAPL", tracker=tracker)(long)
+        assert generate() == "long"
+        before = store._identity
+        for question in (lambda: store.live, lambda: store.halts, tracker.reset, generate):
+            store._forked()
+            end_the_parents_question()
+            assert not store.awake
+            assert tracker._trouble
+            question()
+            assert store.awake
+            assert store._identity != before
+        EmergencyHaltManager(place.open()).trigger_halt("drill")
+        heard(lambda: tracker.halt_triggered)
+
+    def test_a_fork_without_its_store(self, outage: Outage) -> None:
+        """A forked child whose store is away at its first question goes on by itself, like any process."""
+        tracker = FailureTracker(store=outage.place.open())
+        store = shared(tracker._store)
+        outage.begin()
+        if isinstance(store, SQLiteStore):
+            outage.end()
+            store.path.unlink()
+            store.path.touch()
+        store._forked()
+        fail(tracker, 3)
+        assert tracker.degraded is not None
+        assert tracker.halt_triggered
+        if isinstance(store, SQLiteStore):
+            store.path.unlink()
+        else:
+            outage.end()
+        heard(lambda: tracker.degraded is None)
+        assert tracker.total_failures == 3
+
+    def test_a_fault_of_the_keeper(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A fault of ours in the thread that hears of others is reported, and the thread goes on."""
+        tracker, other = FailureTracker(store=place.open()), FailureTracker(store=place.open())
+        store = shared(tracker._store)
+        hear = store._hear
+        faults = [RuntimeError("a bug")]
+
+        def failing_once(news: News) -> None:
+            if faults:
+                raise faults.pop()
+            hear(news)
+
+        monkeypatch.setattr(store, "_hear", failing_once)
+        other.record_failure("VWAP", "AAPL", "late")
+        heard(lambda: "the keeper of a store met a fault; it goes on: RuntimeError: a bug" in caplog.text)
+        other.halt_manager.trigger_halt("drill")
+        heard(lambda: tracker.halt_triggered)
+
+    def test_a_listener_that_raises_elsewhere(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+        """What a listener raises at a halt by another process is reported, and the next event is told."""
+        tracker, other = FailureTracker(store=place.open()), FailureTracker(store=place.open())
+        told: list[object] = []
+
+        def listener(event: object) -> None:
+            told.append(event)
+            raise SystemExit("a listener's")
+
+        tracker.subscribe(listener)
+        other.halt_manager.trigger_halt("drill")
+        heard(lambda: len(told) == 1)
+        other.resume(by="ana", reason="over")
+        heard(lambda: len(told) == 2)
+        heard(lambda: "could not be told to everybody: SystemExit" in caplog.text)
 
     def test_closed_twice(self, place: Place) -> None:
         """Closing a store twice is harmless."""

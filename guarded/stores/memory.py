@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from guarded._audit import here
 from guarded._locks import ForkSafeLock
 from guarded.stores import Change, Herald, Member, Rows, Store, Total, Touched
 from guarded.stores._watchers import Watchers
@@ -130,7 +132,8 @@ class MemoryStore(Store):
     def audit(self) -> list[AuditEntry]:
         """The last 10,000 entries, the oldest first."""
         with self._latch.lock:
-            return list(self._latch.audit)
+            entries = list(self._latch.audit)
+        return [replace(entry, origin=here()) for entry in entries]
 
     def members(self) -> list[Member]:
         """No process but this one knows the store."""

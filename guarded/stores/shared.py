@@ -187,9 +187,7 @@ class SharedStore(Store):
     def _commit(self, task: _Task) -> bool:
         """Have the backend carry out a new transaction, and bring the copy up to date; whether something appeared."""
         done = self._carry_out(task, self._own)
-        if done is None:  # its answer was lost, and it was asked again
-            return True
-        return self._learn(task, done) | self._write_own(done.change)
+        return done is None or self._learn(task, done) | self._write_own(done.change)
 
     def _carry_out(self, task: _Task, own: Mapping[Scope, Row]) -> Committed | None:
         self._busy = True

@@ -433,8 +433,8 @@ def _take_name(new: Path, path: Path) -> None:
     try:
         if os.name == "posix":
             path.hardlink_to(new)
-        else:
-            new.rename(path)  # where this does not replace
+        else:  # pragma: no cover  # Windows, where this does not replace
+            new.rename(path)
     except FileExistsError:
         pass
 
