@@ -27,8 +27,8 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
         __tracebackhide__ = True
         tracker = _shared.tracker if own is None else own
         trouble = tracker._trouble
-        # There is a halt or a streak. Unless all calls of this guard, or all of this symbol, are known to be clear of it,
-        # the call goes the long way.
+        # There is a halt or a streak. Unless all calls of this guard, or all of this symbol, are known to be clear of
+        # it, the call goes the long way.
         if (trouble or validates) and (
             validates
             or (

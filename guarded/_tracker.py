@@ -134,7 +134,7 @@ class FailureTracker:
         self._live = False
         self._trouble: frozenset[str] = frozenset()  # the symbols that a streak or a halt is about
         self._troubled = 0
-        self._looking = 0
+        self._looking = LOOKED_AT if self._store.survives_restart else 0
         self._successes: dict[str, float | datetime] = {}
         self._read_time: Callable[[], float | datetime] = (
             time.time if isinstance(self.clock, SystemClock) else self.clock.now

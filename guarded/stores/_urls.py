@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from guarded._classnames import near_miss
 from guarded._errors import InvalidConfiguration
 from guarded._locks import ForkSafeLock
+from guarded._secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +44,15 @@ def reopened(name: str, make: Callable[[], SharedStore]) -> SharedStore:
 
 def shown(url: str) -> str:
     """A URL without its password."""
-    head, at, tail = url.rpartition("@")
-    scheme, slashes, login = head.partition("://")
-    return f"{scheme}{slashes}{login.partition(':')[0]}:***{at}{tail}" if at and ":" in login else url
+    return mask(url)
 
 
 def _open(url: str) -> SharedStore:
     scheme = url.partition(":")[0]
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        _refuse(url, f"{error}; expected {EXPECTED}")
     if scheme == "sqlite":
         return _sqlite(url)
     if scheme in ("redis", "rediss"):
@@ -64,7 +67,7 @@ def _sqlite(url: str) -> SharedStore:
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
         raise InvalidConfiguration(
-            f"store={url!r}: expected 'sqlite:///guarded.db' for a path from here, or 'sqlite:////var/lib/guarded.db'"
+            f"store={shown(url)!r}: expected 'sqlite:///guarded.db' for a path from here, or 'sqlite:////var/lib/guarded.db'"
         )
     return SQLiteStore(path, **_settings(url, parts, {"durability": str, "timeout": float}))
 

@@ -166,7 +166,11 @@ class _File:
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
         )
-        self._patiently(lambda: connection.execute(f"PRAGMA synchronous = {self._synchronous}"))
+        try:
+            self._patiently(lambda: connection.execute(f"PRAGMA synchronous = {self._synchronous}"))
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
