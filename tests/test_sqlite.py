@@ -277,7 +277,7 @@ class TestChanges:
         connection.execute("DELETE FROM changes")
         connection.close()
         store._keeper._beat_at = 0.0
-        heard(lambda: len(store._backend.read().halts) == 1)
+        heard(lambda: len(store.read().halts) == 1)
         assert tracker.halt_triggered
 
     def test_a_transaction_is_carried_out_once(self, opened: Callable[..., SQLiteStore]) -> None:

@@ -24,7 +24,7 @@ from guarded.stores._backend import (
     is_dead,
 )
 from guarded.stores._redis_scripts import BEAT, CLAIM, COMMIT, LEAVE, READ, SNAPSHOT
-from guarded.stores._urls import reopened, shown
+from guarded.stores._urls import shown
 from guarded.stores.shared import SharedStore
 
 try:
@@ -111,20 +111,12 @@ class RedisStore(SharedStore):
             )
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
             raise InvalidConfiguration(f"timeout={timeout!r} of RedisStore: expected a number of seconds above 0")
-        self._settings: dict[str, Any] = {"namespace": namespace, "timeout": timeout}
-        self._url = url
-        super().__init__(_Server(url, **self._settings))
-
-    def __reduce__(self) -> tuple[Callable[..., SharedStore], tuple[str, dict[str, Any]]]:
-        """Pickle as URL, with its password, and settings."""
-        return _again, (self._url, self._settings)
+        self._shown = f"RedisStore({shown(url)!r}, namespace={namespace!r})"
+        server = _Server(url, namespace=namespace, timeout=timeout)
+        super().__init__(server, url, {"namespace": namespace, "timeout": timeout})
 
     def __repr__(self) -> str:
-        return f"RedisStore({shown(self._url)!r}, namespace={self._settings['namespace']!r})"
-
-
-def _again(url: str, settings: dict[str, Any]) -> SharedStore:
-    return reopened(f"RedisStore({url!r}, {settings})", lambda: RedisStore(url, **settings))
+        return self._shown
 
 
 class _Server:

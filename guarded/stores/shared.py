@@ -19,7 +19,7 @@ import weakref
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guarded import _log
 from guarded._audit import AuditEntry
@@ -29,6 +29,7 @@ from guarded._locks import ForkSafeLock
 from guarded.stores import Change, Herald, Member, Rows, Store, Total, Touched
 from guarded.stores._backend import Ticket, is_dead, new_identity
 from guarded.stores._keeper import Keeper, safely
+from guarded.stores._urls import reopened
 from guarded.stores._watchers import Watchers
 from guarded.stores.memory import clear, write
 
@@ -64,10 +65,18 @@ class _Task:
 
 
 class SharedStore(Store):
-    """The base of the stores that outlive this process and are shared by all that open them."""
+    """The base of the stores that outlive this process and are shared by all that open them.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: The file or the server.
+        place: Where that is, as its class takes it; with its password, if it has one.
+        settings: The other arguments of its class.
+    """
+
+    def __init__(self, backend: Backend, place: str, settings: Mapping[str, Any]) -> None:
         self._backend = backend
+        self._place = place
+        self._settings = settings
         self._lock = ForkSafeLock()
         self._watchers = Watchers()
         self._heralds: list[weakref.ref[Herald]] = []
@@ -367,6 +376,10 @@ class SharedStore(Store):
             self._heralds = [reference for reference in self._heralds if reference() is not None]
             return self._heralds[0]() if self._heralds else None
 
+    def __reduce__(self) -> tuple[Callable[..., SharedStore], tuple[Any, ...]]:
+        """Pickle as place and settings: the same place, opened by whatever process reads that."""
+        return _again, (type(self), self._place, self._settings)
+
     def __copy__(self) -> Self:
         return self
 
@@ -616,6 +629,10 @@ def _place(identity: str) -> tuple[str, int]:
     """The machine and the number of a process."""
     place, pid, _ = identity.rsplit(":", 2)
     return place.partition("/")[0], int(pid)
+
+
+def _again(kind: Callable[..., SharedStore], place: str, settings: Mapping[str, Any]) -> SharedStore:
+    return reopened(f"{kind}({place!r}, {settings})", lambda: kind(place, **settings))
 
 
 _opened: weakref.WeakSet[SharedStore] = weakref.WeakSet()

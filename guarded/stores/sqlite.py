@@ -26,7 +26,6 @@ from guarded.stores._backend import (
     Ticket,
     is_dead,
 )
-from guarded.stores._urls import reopened
 from guarded.stores.shared import SharedStore
 
 if TYPE_CHECKING:
@@ -101,19 +100,11 @@ class SQLiteStore(SharedStore):
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0:
             raise InvalidConfiguration(f"timeout={timeout!r} of SQLiteStore: expected a number of seconds")
         self.path = Path(path).absolute()
-        self._settings = {"durability": durability, "timeout": timeout}
-        super().__init__(_File(self.path, synchronous="FULL" if durability == "power" else "NORMAL", timeout=timeout))
-
-    def __reduce__(self) -> tuple[Callable[..., SharedStore], tuple[str, dict[str, Any]]]:
-        """Pickle as path and settings."""
-        return _again, (str(self.path), self._settings)
+        file = _File(self.path, synchronous="FULL" if durability == "power" else "NORMAL", timeout=timeout)
+        super().__init__(file, str(self.path), {"durability": durability, "timeout": timeout})
 
     def __repr__(self) -> str:
         return f"SQLiteStore({str(self.path)!r})"
-
-
-def _again(path: str, settings: dict[str, Any]) -> SharedStore:
-    return reopened(f"SQLiteStore({path!r}, {settings})", lambda: SQLiteStore(path, **settings))
 
 
 class _File:
