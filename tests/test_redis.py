@@ -194,6 +194,14 @@ class TestServers:
         assert two.total_failures == 3
         two.resume(by="ana", reason="over")
         heard(lambda: not one.halt_triggered)
+        server.kill()
+        for _ in range(3):
+            one.record_failure("RSI", "MSFT", "late")
+        assert one.degraded is not None
+        assert one.halt_triggered
+        server.start()
+        heard(lambda: one.degraded is None and two.halt_triggered, seconds=30)
+        assert two.total_failures == 6
         for tracker in (one, two):
             close(tracker)
 
@@ -325,7 +333,7 @@ class TestLostAnswers:
         """Who asks a closed store for its audit is told that it is closed; its keeper is, too."""
         store = opened(place)
         store.close()
-        with pytest.raises(StoreUnavailable, match="is closed"):
+        with pytest.raises(StoreUnavailable, match="has been closed"):
             store.audit()
         with pytest.raises(StoreUnavailable, match="is closed"):
             store._backend.wait(0)

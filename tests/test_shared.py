@@ -824,6 +824,26 @@ class TestLife:
         other.halt_manager.trigger_halt("drill")
         heard(lambda: tracker.halt_triggered)
 
+    def test_what_no_backend_should_raise(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whatever a backend raises, the failure is counted, here at first, and merged; the fault is reported."""
+        tracker = FailureTracker(store=place.open())
+        store = shared(tracker._store)
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store._backend, "commit", broken)
+            fail(tracker, 3)
+            assert tracker.halt_triggered
+            assert tracker.degraded is not None
+            assert tracker.degraded.endswith(": RuntimeError: a bug")
+        assert "raised what it should not; it counts as away: RuntimeError: a bug" in caplog.text
+        heard(lambda: tracker.degraded is None)
+        assert tracker.total_failures == 3
+
     def test_a_listener_that_raises_elsewhere(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
         """What a listener raises at a halt by another process is reported, and the next event is told."""
         tracker, other = FailureTracker(store=place.open()), FailureTracker(store=place.open())

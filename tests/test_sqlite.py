@@ -294,8 +294,10 @@ class TestChanges:
         """Who asks a closed store for its audit is told that it is closed."""
         store = opened()
         store.close()
-        with pytest.raises(StoreUnavailable, match="is closed"):
+        with pytest.raises(StoreUnavailable, match="has been closed"):
             store.audit()
+        with pytest.raises(StoreUnavailable, match="is closed"):
+            store._backend.audit()
 
 
 def test_who_is_dead() -> None:

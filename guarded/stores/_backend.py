@@ -103,14 +103,14 @@ class News(NamedTuple):
 class Backend(Protocol):
     """A file or a server; every method may raise `StoreUnavailable`.
 
-    `wait` is called by one thread of its own, everything else under the store's lock.
+    `wait` is called by one thread of its own, `open` while nothing else is, everything else under the store's lock.
     """
 
     where: str
     """What it is and where, for messages: without secrets."""
 
     def open(self) -> None:
-        """Open it, or open it anew after it was lost; makes what is not there yet."""
+        """Open it, or open it anew after it was lost, and see that it can be written; makes what is not there yet."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -157,6 +157,9 @@ class Backend(Protocol):
 
     def ended(self) -> list[HaltRecord]:
         """The history of halts that ended, the oldest first."""
+
+    def ended_by(self, episodes: Collection[str]) -> dict[str, HaltRecord]:
+        """Those of the episodes that ended, as far as the history goes back."""
 
     def audit(self) -> list[AuditEntry]:
         """The audit, the oldest first."""

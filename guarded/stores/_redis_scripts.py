@@ -21,12 +21,12 @@ end
 -- Let other processes hear of it: which scopes have a streak, or none, or another halt, and whether callbacks changed.
 local function make_known(live, gone, halted, callbacks_changed)
   local n = redis.call('HINCRBY', meta, 'changes', 1)
-  local texts = {}
+  local made = {n}
   for i, list in ipairs({live, gone, halted}) do
-    texts[i] = #list == 0 and '[]' or cjson.encode(list)
+    made[i + 1] = #list == 0 and '[]' or cjson.encode(list)
   end
-  redis.call('XADD', changes, 'MAXLEN', '~', order.kept, '*',
-    'n', n, 'live', texts[1], 'gone', texts[2], 'halts', texts[3], 'callbacks', callbacks_changed and '1' or '0')
+  made[5] = callbacks_changed and 'true' or 'false'
+  redis.call('XADD', changes, 'MAXLEN', '~', order.kept, '*', 'made', '[' .. table.concat(made, ',') .. ']')
   return n
 end
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from guarded import _log
@@ -54,6 +56,9 @@ LISTEN: Final = 2.0
 
 PAUSE: Final = 0.01
 """Seconds between two answers with changes, so that many changes at once do not come one by one."""
+
+MOST: Final = 1_000
+"""So many changes at once are not read one by one."""
 
 TRIES: Final = 1_000
 """How often a transaction is made anew because another process was quicker; each time, one of them gets through."""
@@ -222,7 +227,12 @@ class _Server:
         raise StoreUnavailable(f"{self.where}: other processes were quicker {TRIES} times")
 
     def _run(self, script: str, order: Mapping[str, Any]) -> list[Any]:
-        answer: list[Any] = self._opened().eval(script, len(self._keys), *self._keys, json.dumps(order))
+        client, arguments = self._opened(), (len(self._keys), *self._keys, json.dumps(order))
+        answer: list[Any]
+        try:
+            answer = client.evalsha(_digest(script), *arguments)
+        except redis.exceptions.NoScriptError:
+            answer = client.eval(script, *arguments)
         return answer
 
     def _opened(self) -> Any:
@@ -236,7 +246,7 @@ class _Server:
             yield
         except redis.exceptions.AuthenticationError as error:
             raise StoreUnavailable(f"{self.where} {what}: {error}. See to user and password in the URL") from error
-        except (redis.exceptions.RedisError, OSError) as error:
+        except _FAULTS as error:
             raise StoreUnavailable(f"{self.where} {what}: {_told(error)}") from error
         except (ValueError, TypeError, KeyError) as error:
             raise StoreUnavailable(
@@ -259,15 +269,17 @@ class _Server:
     def wait(self, position: int) -> News:
         """Wait until another process has changed something."""
         with self._faults("cannot be read"):
-            if self._listening is None:
+            listening, last_id = self._listening, self._last_id
+            if listening is None:
                 raise StoreUnavailable(f"{self.where} is closed")
             if self._heard:
                 time.sleep(PAUSE)
-            last_id = self._last_id
             block = int(LISTEN * 1_000)
-            answer = self._listening.xread({self._key["changes"]: last_id}, count=1_000, block=block)
+            answer = listening.xread({self._key["changes"]: last_id}, count=MOST, block=block)
+            if self._listening is not listening or self._last_id != last_id:  # it was opened, or all read, meanwhile
+                return News(position)
             self._heard = bool(answer)
-            if not answer or self._last_id != last_id:  # a snapshot was read meanwhile
+            if not answer:
                 return News(position)
             entries: Sequence[tuple[str, dict[str, str]]] = answer[0][1]
             self._last_id = entries[-1][0]
@@ -309,6 +321,16 @@ class _Server:
     def ended(self) -> list[HaltRecord]:
         """The history of halts that ended, the oldest first."""
         return self._list("ended", _wire.halt_of)
+
+    def ended_by(self, episodes: Collection[str]) -> dict[str, HaltRecord]:
+        """Those of the episodes that ended; most have ended just now."""
+        with self._faults("cannot be read"):
+            for last in (16, ENDED_KEPT):
+                halts = map(_wire.halt_of, self._opened().lrange(self._key["ended"], -last, -1))
+                found = {halt.episode: halt for halt in halts if halt.episode in episodes}
+                if len(found) == len(episodes):
+                    break
+            return found
 
     def audit(self) -> list[AuditEntry]:
         """The audit, the oldest first."""
@@ -364,6 +386,7 @@ class _Server:
 
 
 _left_to_the_parent: list[Any] = []
+_FAULTS: Final = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError)
 _HINTS: Final = (
     (redis.exceptions.ReadOnlyError, "It is a replica: give the URL of its primary"),
     (redis.exceptions.OutOfMemoryError, "Give it more memory"),
@@ -386,6 +409,12 @@ def _client(url: str, timeout: float, *, cluster: bool = False) -> Any:
         return redis.Redis.from_url(url, retry=retry, **settings)
     except ValueError as error:
         raise InvalidConfiguration(f"url={shown(url)!r} of RedisStore: {error}") from error
+
+
+@cache
+def _digest(script: str) -> str:
+    """What a server knows a script by, once it has run it."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _told(error: Exception) -> str:
@@ -457,14 +486,16 @@ def _news(entries: Sequence[tuple[str, dict[str, str]]], position: int) -> News:
     streaks: list[tuple[int, Scope, bool]] = []
     halts: set[Scope] = set()
     callbacks, gap = False, False
+    if len(entries) == MOST:  # to read what is there now is less than to read how it came to be
+        return News(position, gap=True)
     for _, entry in entries:
-        number = int(entry["n"])
+        number, live, gone, halted, changed = json.loads(entry["made"])
         gap = gap or number > position + 1
         position = max(position, number)
-        callbacks = callbacks or entry["callbacks"] == "1"
-        streaks += [(number, _wire.scope_of(text), True) for text in json.loads(entry["live"])]
-        streaks += [(number, _wire.scope_of(text), False) for text in json.loads(entry["gone"])]
-        halts.update(map(_wire.scope_of, json.loads(entry["halts"])))
+        callbacks = callbacks or changed
+        streaks += [(number, _wire.scope_of(text), True) for text in live]
+        streaks += [(number, _wire.scope_of(text), False) for text in gone]
+        halts.update(map(_wire.scope_of, halted))
     return News(position, streaks, halts, callbacks, gap)
 
 

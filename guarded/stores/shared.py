@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from guarded import _log
+from guarded import _faults, _log
 from guarded._audit import AuditEntry
 from guarded._errors import StoreUnavailable
 from guarded._halt import HaltRecord, also, latched
@@ -78,6 +78,7 @@ class SharedStore(Store):
         self._place = place
         self._settings = settings
         self._lock = ForkSafeLock()
+        self._opening = ForkSafeLock()  # only while the backend is away, when nobody else asks it anything
         self._watchers = Watchers()
         self._heralds: list[weakref.ref[Herald]] = []
         self._live: dict[Scope, Row] = {}
@@ -186,9 +187,9 @@ class SharedStore(Store):
             return self._apply_here(task)
         try:
             appeared = self._commit(task)
-        except StoreUnavailable as error:
-            self._lost = error
-            appeared = self._apply_here(task)
+        except Exception as error:  # noqa: BLE001  # whatever a client raises, the change is not to be lost
+            appeared = self._apply_here(task)  # or it raises, if it was `change` that did
+            self._lost = self._told(error)
         if self._journal and self._lost is None:
             self._drain()
         return appeared
@@ -274,10 +275,17 @@ class SharedStore(Store):
                         task, done._replace(change=done.change._replace(halts={}, settled=(), counted=(), forget=False))
                     )
                 del self._journal[0]
-        except StoreUnavailable as error:
-            self._lost = error
+        except Exception as error:  # noqa: BLE001  # the same
+            self._lost = self._told(error)
             for task in self._journal:
                 write(self._live, task.made.streaks)
+
+    def _told(self, error: Exception) -> StoreUnavailable:
+        """Why the backend is away; what nobody has foreseen is reported as a fault of ours as well."""
+        if isinstance(error, StoreUnavailable):
+            return error
+        _faults.report(f"{self._backend.where} raised what it should not; it counts as away", error)
+        return StoreUnavailable(f"{self._backend.where}: {_faults.kind_of(error)}: {_faults.describe(error)}")
 
     # -- reading
 
@@ -344,6 +352,8 @@ class SharedStore(Store):
             return None
 
     def _ask(self, question: Callable[[], T]) -> T:
+        if self._lost is not None:
+            raise self._lost
         busy, self._busy = self._busy, True
         try:
             return question()
@@ -413,8 +423,9 @@ class SharedStore(Store):
         Raises:
             StoreUnavailable: It is still away.
         """
-        with self._lock:
+        with self._opening:
             self._backend.open()
+        with self._lock:
             merged, self._lost = len(self._journal), None
             self._drain()
             if self._lost is not None:
@@ -460,7 +471,7 @@ class SharedStore(Store):
         steps: list[Callable[[], object]] = []
         missing: list[HaltRecord] = []
         over = [mine for scope in scopes if (mine := self._halts.get(scope)) and not _is_same(mine, there.get(scope))]
-        ended = {halt.episode: halt for halt in self._backend.ended()} if over else {}
+        ended = self._backend.ended_by([mine.episode for mine in over]) if over else {}
         for mine in over:
             scope, now = mine.scope, there.get(mine.scope)
             if mine.episode in ended:
@@ -526,12 +537,13 @@ class SharedStore(Store):
 
     def _see_to_callbacks(self) -> None:
         """Retry this process's halt callbacks, and run those that other processes left undone."""
-        if self._callbacks_changed:
+        herald = self._herald()
+        has_callback = herald is not None and herald.has_callback()
+        if self._callbacks_changed and (has_callback or self._unsettled):
             with self._lock:
                 self._callbacks_changed = False
                 self._unsettled = dict(self._backend.callbacks())
-        herald = self._herald()
-        if herald is None or not self._unsettled or not herald.has_callback():
+        if herald is None or not has_callback or not self._unsettled:
             return
         steps: list[Callable[[], object]] = []
         with self._lock:
@@ -578,17 +590,17 @@ class SharedStore(Store):
             self._closed = True
             try:
                 self._say_good_bye()
-            except StoreUnavailable as error:
-                self._lost = error
-            finally:
-                self._backend.close()
+            except Exception as error:  # noqa: BLE001  # a process ends, whatever a client raises
+                self._lost = self._told(error)
+            self._backend.close()
             if self._journal:
                 _log.store_left(len(self._journal), self._lost)
             self._lost = self._lost or StoreUnavailable(f"{self._backend.where} has been closed")
 
     def _say_good_bye(self) -> None:
         if self._lost is not None:
-            self._backend.open()
+            with self._opening:
+                self._backend.open()
             self._lost = None
             self._drain()
         if self._lost is not None:

@@ -50,7 +50,8 @@ MIGRATIONS: Final = (
     CREATE TABLE totals (total TEXT PRIMARY KEY, failures INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE halts (scope TEXT PRIMARY KEY, halt TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE callbacks (episode TEXT PRIMARY KEY, runner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
-    CREATE TABLE ended (number INTEGER PRIMARY KEY AUTOINCREMENT, halt TEXT NOT NULL);
+    CREATE TABLE ended (number INTEGER PRIMARY KEY AUTOINCREMENT, episode TEXT NOT NULL, halt TEXT NOT NULL);
+    CREATE INDEX ended_by ON ended (episode);
     CREATE TABLE failures (number INTEGER PRIMARY KEY AUTOINCREMENT, failure TEXT NOT NULL);
     CREATE TABLE audit (number INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL);
     CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, scope TEXT);
@@ -134,6 +135,8 @@ class _File:
             try:
                 self._check(connection)
                 _migrate(connection, self._in_transaction)
+                with self._in_transaction(connection):
+                    """It can be written."""
             except BaseException:
                 connection.close()
                 raise
@@ -346,6 +349,13 @@ class _File:
     def ended(self) -> list[HaltRecord]:
         """The history of halts that ended, the oldest first."""
         return self._texts("SELECT halt FROM ended ORDER BY number", _wire.halt_of)
+
+    def ended_by(self, episodes: Collection[str]) -> dict[str, HaltRecord]:
+        """Those of the episodes that ended."""
+        with self._faults("cannot be read"):
+            query = "SELECT halt FROM ended WHERE episode = ?"
+            rows = {episode: self._opened().execute(query, (episode,)).fetchone() for episode in episodes}
+            return {episode: _wire.halt_of(row[0]) for episode, row in rows.items() if row is not None}
 
     def audit(self) -> list[AuditEntry]:
         """The audit, the oldest first."""
@@ -560,7 +570,8 @@ def _write_history(connection: sqlite3.Connection, change: Change) -> None:
         added = connection.execute("INSERT INTO failures (failure) VALUES (?)", (_wire.failure_text(change.failure),))
         _trim(connection, "failures", added.lastrowid, change.keep)
     for halt in change.ended:
-        added = connection.execute("INSERT INTO ended (halt) VALUES (?)", (_wire.halt_text(halt),))
+        row = (halt.episode, _wire.halt_text(halt))
+        added = connection.execute("INSERT INTO ended (episode, halt) VALUES (?, ?)", row)
         _trim(connection, "ended", added.lastrowid, ENDED_KEPT)
     connection.executemany(
         "INSERT INTO audit (entry) VALUES (?)", [(_wire.entry_text(entry),) for entry in change.audit]
