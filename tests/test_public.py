@@ -50,7 +50,7 @@ def test_two_core_dependencies() -> None:
 
 
 def test_importing_is_light_and_quiet() -> None:
-    """Importing guarded imports no numeric library, no TOML parser, no database, nothing for tests, and prints nothing."""
+    """Importing guarded imports no numbers, no TOML parser, no database, nothing for tests, and prints nothing."""
     heavy = ("numpy", "pandas", "polars", "tomllib", "pytest", "sqlite3", "redis", "typer", "guarded.testing")
     assert python(f"import sys, guarded; print([m for m in {heavy} if m in sys.modules])") == "[]"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,6 +144,29 @@ class TestServers:
         store = RedisStore(server.url.replace("127", ":hush@127"))
         assert repr(store) == f"RedisStore({server.url.replace('127', ':***@127')!r}, namespace='default')"
         store.close()
+
+    def test_a_user_that_may_do_no_more_than_it_must(self, servers: Callable[..., Server]) -> None:
+        """The rights that the README gives to a user suffice for a namespace, and for no other."""
+        readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+        (command,) = [line for line in readme.splitlines() if line.startswith("redis-cli ACL SETUSER")]
+        server = servers("--appendonly", "yes")
+        with server.client() as client:
+            client.execute_command(*shlex.split(command)[1:])
+        url = server.url.replace("127", "guarded:secret@127")
+        one, two = (FailureTracker(store=RedisStore(url, namespace="prod")) for _ in range(2))
+        for tracker in (one, two, one):
+            tracker.record_failure("VWAP", "AAPL", "late")
+        heard(lambda: two.halt_triggered)
+        two.resume(by="ana", reason="over")
+        two.clear_history()
+        heard(lambda: not one.halt_triggered)
+        assert len(one._store.audit()) == 5
+        heard(lambda: len(two._store.members()) == 2)
+        assert (one.degraded, two.degraded) == (None, None)
+        for tracker in (one, two):
+            close(tracker)
+        with pytest.raises(StoreUnavailable):
+            RedisStore(url, namespace="test")
 
     def test_a_replica(self, servers: Callable[..., Server]) -> None:
         """A replica is refused at the start; a primary that becomes one is away."""

@@ -138,7 +138,7 @@ class Backend(Protocol):
         """Everything that a process has to know."""
 
     def wait(self, position: int) -> News:
-        """Wait until there may be something new since that position, for at most two seconds."""
+        """Wait until there may be something new since that position, for a second or so at most."""
 
     def halts(self, scopes: Collection[Scope]) -> Mapping[Scope, HaltRecord]:
         """Those of the scopes' halts that are in force."""

@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 SCHEMA: Final = "1"
 OLDEST: Final = (6, 2)
-LISTEN: Final = 2.0
+LISTEN: Final = 1.0
 """Seconds for which the server is asked to hold a question for changes open."""
 
 PAUSE: Final = 0.01
