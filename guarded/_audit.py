@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from guarded._scope import Scope
 
-Action = Literal["halt", "resume", "reset", "clear_history", "mode", "start", "store_lost", "store_back"]
+Action = Literal["halt", "resume", "reset", "clear_history", "mode", "start", "exempt", "store_lost", "store_back"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -33,18 +33,21 @@ class Origin(NamedTuple):
 
 def here() -> Origin:
     """This process."""
-    import socket  # noqa: PLC0415  # it would cost every import of guarded, as getpass would
+    import socket  # noqa: PLC0415  # it would cost every import of guarded
 
     return Origin(socket.gethostname(), os.getpid(), _os_user())
 
 
 def _os_user() -> str:
-    import getpass  # noqa: PLC0415  # the same
-
+    """Whom the process runs as: from its user id where there is one, for what the environment says anybody may set."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user that no file names
-        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+        import pwd  # noqa: PLC0415  # not on Windows
+    except ImportError:  # pragma: no cover  # Windows
+        return os.environ.get("USERNAME", "unknown")
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user that no file names
+        return f"uid {os.geteuid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class AuditEntry:
     Attributes:
         at: When.
         action: What: `"halt"`, `"resume"`, `"reset"` (of streaks), `"clear_history"`, `"mode"`, `"start"` (of a
-            tracker, with its settings), `"store_lost"` and `"store_back"`.
+            tracker, with its settings), `"exempt"` (a guard that runs while halted, or ignores or lets through what its
+            tracker would count, and was made after the start), `"store_lost"` and `"store_back"`.
         by: Who says that they did it: a claim, which nobody checks. None: nobody gave a name.
         reason: Why.
         scope: Whom it is about; None where that means nothing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from guarded import _faults, _mode, _shared
+from guarded import _exempt, _faults, _mode, _shared
 from guarded._callback import finish, wait
 from guarded._checks import checked_choice, checked_instance
 from guarded._context import block_context
@@ -190,6 +190,8 @@ class Signal:
             return None
         self._since = self._tracker._sequence
         if self._settings.runs_halted:
+            if self._tracker._store.halts:
+                _exempt.note(f"a block of {self.strategy or UNKNOWN} runs while trading is halted")
             return None
         halt = refusal(self._tracker, self, reduce_only=self._settings.reduce_only)
         if halt is not None:

@@ -44,7 +44,9 @@ class _Attempt:
     """The state of the callback in one episode."""
 
     halt: HaltRecord
+    begun: bool = False
     running: bool = True
+    loop: asyncio.AbstractEventLoop | None = None
     raised: int = 0
     due: float = 0.0
 
@@ -101,8 +103,18 @@ class HaltCallback:
         Returns:
             What is left to await if the callback is asynchronous.
         """
-        attempt = self._attempts.get(halt.episode)
-        return [] if attempt is None or self.function is None else self._run(self.function, attempt)
+        with self._lock:
+            attempt = self._attempts.get(halt.episode)
+            if attempt is None or attempt.begun or self.function is None:
+                return []
+            attempt.begun = True
+        attempt.loop = _running_loop()
+        return self._run(self.function, attempt)
+
+    def forget(self) -> None:
+        """Expect nothing any more."""
+        with self._lock:
+            self._attempts.clear()
 
     def retry(self) -> list[Unfinished]:
         """Run the callback again for each episode in which it raised and whose wait is over."""
@@ -183,16 +195,22 @@ class Unfinished:
 
     def finish(self) -> None:
         """Schedule the callback on the running loop; without one, run it to completion on a loop of its own."""
-        loop = _running_loop()
+        loop, first = _running_loop(), self._attempt.loop
         try:
             if loop is not None:
                 self._schedule(loop)
+                return
+            if first is not None and first.is_running():  # in another thread; what it uses belongs to that loop
+                first.call_soon_threadsafe(self._schedule_here)
                 return
             # asyncio.run would leave this thread without its current event loop, which some hosts rely on.
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 runner.run(self.wait())
         except Exception as error:  # noqa: BLE001  # what loops raise, such as at too many open files
             self._lost(error)
+
+    def _schedule_here(self) -> None:
+        self._schedule(asyncio.get_running_loop())
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting = self.wait()

@@ -272,9 +272,12 @@ def _configured(function: Callable[..., Any], settings: Settings) -> Guard:
     kind = kind_of(function)
     when_halted = checked_choice(settings.when_halted, ("refuse", "run"), f"when_halted {where}")
     if when_halted == "run":
-        _exempt.note(function_name(function))
+        _exempt.note(f"{function_name(function)} runs while trading is halted")
     if kind is Kind.ASYNC_GENERATOR and settings.no_signal is not None:
         raise InvalidConfiguration(f"no_signal {where}: an asynchronous generator ends without a value; leave it out")
+    rules = checked_instance(settings.rules, FailureRules, f"rules {where}")
+    for rule in () if rules is None else rules.exceptions_to_counting():
+        _exempt.note(f"{function_name(function)}: {rule}")
     return Guard(
         function=function,
         kind=kind,
@@ -282,7 +285,7 @@ def _configured(function: Callable[..., Any], settings: Settings) -> Guard:
         strategy=strategy_resolver(function, settings.strategy),
         symbol=symbol_resolver(function, settings.symbol),
         tracker=checked_instance(settings.tracker, FailureTracker, f"tracker {where}"),
-        rules=checked_instance(settings.rules, FailureRules, f"rules {where}"),
+        rules=rules,
         find_context=context_resolver(function, settings.context),
         validate=_checked_callable(settings.validate, f"validate {where}"),
         reraise=settings.reraise,

@@ -40,11 +40,12 @@ class Attached(Protocol):
     def _clear_streaks(self, scope: Scope) -> None: ...
     def _expect_callback(self, halt: HaltRecord) -> None: ...
     def _expects_callback(self, halt: HaltRecord) -> bool: ...
+    def _forget_callbacks(self) -> None: ...
     def _start_callback(self, halt: HaltRecord) -> list[Unfinished]: ...
     def _retry_callback(self) -> list[Unfinished]: ...
     @property
     def _callback_function(self) -> object: ...
-    def _take_successes(self) -> dict[str, datetime]: ...
+    def _take_successes(self, *, anew: bool) -> dict[str, datetime]: ...
     @property
     def callback_pending(self) -> bool: ...
     @property
@@ -176,7 +177,7 @@ class EmergencyHaltManager:
 
     def settled(self, halt: HaltRecord) -> None:
         """Hear that one callback has run to its end; once all have, no other process needs to see to them."""
-        if not any(tracker._expects_callback(halt) for tracker in self._trackers()):
+        if not self.sees_to(halt):
             self.store.settle(halt.episode)
 
     def _distinct(self) -> list[Attached]:
@@ -200,9 +201,9 @@ class EmergencyHaltManager:
         return unfinished
 
     def in_force(self, halt: HaltRecord) -> bool:
-        """Whether the episode of this halt is still under way."""
+        """Whether the episode of this halt is still under way, and its callback this process's to run."""
         current = self.store.halts.get(halt.scope)
-        return current is not None and current.episode == halt.episode
+        return current is not None and current.episode == halt.episode and self.store.owes(halt.episode)
 
     # -- resuming
 
@@ -238,6 +239,8 @@ class EmergencyHaltManager:
                     tracker._clear_streaks(scope)
         ending = _Ending(scope, self.clock.now(), by, reason)
         self.store.update(Touched(halts=(scope,)), ending)
+        if ending.ended is None and scope in self.store.halts:  # a store had forgotten it; now it is set again
+            self.store.update(Touched(halts=(scope,)), ending)
         if ending.ended is None:
             nothing_to_resume(scope, by, self.store.halts)
         else:
@@ -265,6 +268,15 @@ class EmergencyHaltManager:
         """Run those again that raised and whose wait is over."""
         finish(self.retry_callbacks())
 
+    def sees_to(self, halt: HaltRecord) -> bool:
+        """Whether some tracker's callback is under way, or will be tried again, for an episode."""
+        return any(tracker._expects_callback(halt) for tracker in self._trackers())
+
+    def forked(self) -> None:
+        """Leave to the parent the callbacks that it has to see to."""
+        for tracker in self._trackers():
+            tracker._forget_callbacks()
+
     def store_lost(self, why: StoreUnavailable) -> None:
         """Say so, and halt trading if a tracker prefers that."""
         _log.store_lost(why)
@@ -279,11 +291,11 @@ class EmergencyHaltManager:
         """How many guarded calls this process has refused."""
         return sum(tracker.refusals for tracker in self._trackers())
 
-    def take_successes(self) -> Mapping[str, datetime]:
-        """When each strategy last succeeded, as far as it was seen since this was last asked."""
+    def take_successes(self, *, anew: bool) -> Mapping[str, datetime]:
+        """When strategies last succeeded, as far as was seen since this was last asked; may begin to look anew."""
         latest: dict[str, datetime] = {}
         for tracker in self._trackers():
-            for strategy, moment in tracker._take_successes().items():
+            for strategy, moment in tracker._take_successes(anew=anew).items():
                 latest[strategy] = max(moment, latest.get(strategy, moment))
         return latest
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from guarded._failure import FailureType
     from guarded._halt import HaltLevel
 
-GLOBAL_SERIES = "global"
-FLEET_SERIES = "fleet"
+FLEET = "fleet"
 
 
 class Streak(NamedTuple):
@@ -236,7 +235,8 @@ class Ledger:
         self._shared_kinds: frozenset[ScopeKind] = frozenset(series.kind for series in self.series if series.shared)
         self.counts_successes = any(isinstance(series, WindowSeries) for series in self.series)
         self._names = frozenset(series.name for series in self.series)
-        self._global = next(s for s in self.series if isinstance(s, StreakSeries) and s.name == GLOBAL_SERIES)
+        everything = _name("global", _seconds(window))
+        self._global = next(s for s in self.series if isinstance(s, StreakSeries) and s.name == everything)
 
     def scopes(self, strategy: str, symbol: str) -> dict[ScopeKind, Scope]:
         """The scopes whose rows a failure of this key reads and writes."""
@@ -355,21 +355,25 @@ def _seconds(window: timedelta | None) -> float | None:
 
 def _series_of(policies: Iterable[Policy], window: float | None) -> tuple[Series, ...]:
     """The global series, and one series for all policies that count in the same way."""
-    groups: dict[str, list[Policy]] = {GLOBAL_SERIES: []}
+    groups: dict[str, list[Policy]] = {_name("global", window): []}
     for policy in policies:
         groups.setdefault(_series_name(policy, window), []).append(policy)
-    everything = StreakSeries(GLOBAL_SERIES, "global", None, window, (), shared=False)
+    everything = StreakSeries(_name("global", window), "global", None, window, (), shared=False)
     return tuple(_series(name, group, window) if group else everything for name, group in groups.items())
 
 
 def _series_name(policy: Policy, window: float | None) -> str:
-    name: str = FLEET_SERIES if isinstance(policy, ConsecutiveFailures) and policy.shared else policy.scope
+    name: str = FLEET if isinstance(policy, ConsecutiveFailures) and policy.shared else policy.scope
     if policy.types is not None:
         name += ":" + ",".join(sorted(policy.types))
     if isinstance(policy, FailureRate):
         return f"{name}/{policy.calls}"
-    within = _within(policy, window)
-    return name if within == window else f"{name}@{within}"
+    return _name(name, _within(policy, window))
+
+
+def _name(of: str, within: float | None) -> str:
+    """What a series of streaks is called: trackers on one store whose windows differ must not share one."""
+    return of if within is None else f"{of} within {within:g} s"
 
 
 def _series(name: str, group: list[Policy], window: float | None) -> Series:

@@ -18,6 +18,7 @@ from guarded._events import (
 from guarded._halt import HaltLevel
 from guarded._locks import ForkSafeLock
 from guarded._pipeline import emit, is_wanted
+from guarded._secrets import clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -217,6 +218,12 @@ def store_back(merged: int) -> None:
     """Log that the store is back."""
     text = f"The store is back; {merged} changes that were made here meanwhile are in it now."
     emit(logging.WARNING, "guarded.store_back", text, {"merged": merged})
+
+
+def change_set_aside(change: str, why: StoreUnavailable) -> None:
+    """Announce that a change cannot be carried out, so that those after it can."""
+    text = f"A change is lost, for the store does not take it: {why}. It was: {clean(change, 2_000)}"
+    emit(logging.CRITICAL, "guarded.change_set_aside", text, {"error": str(why)})
 
 
 def store_left(changes: int, why: StoreUnavailable | None) -> None:

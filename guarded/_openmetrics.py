@@ -101,7 +101,7 @@ def _of_failures(report: Report) -> Iterator[Family]:
 
 def _of_successes(report: Report) -> Iterator[Family]:
     successes = [Sample(_seconds(last["at"]), {"strategy": name}) for name, last in report["last_success"].items()]
-    yield _time("guarded_last_success", "When a strategy last succeeded, to within 10 s.", successes)
+    yield _time("guarded_last_success", "When a strategy last succeeded, to within half a minute.", successes)
 
 
 def _of_processes(report: Report) -> Iterator[Family]:

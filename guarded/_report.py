@@ -107,7 +107,7 @@ def status(picture: Picture, scope: Scope = EVERYTHING) -> Report:
           scope, only what is counted for its names; `total` is null for a strategy's failures of one symbol, and
           `by_type` is empty.
         - `last_failures`: up to ten of them, the newest last: the fields of `SignalGenerationFailure`, without traces.
-        - `last_success`: for each strategy `at` and `seconds`; to within 10 s.
+        - `last_success`: for each strategy `at` and `seconds`; to within half a minute.
         - `processes`: those on the store: `identity`, `host`, `pid`, `started`, `seen`, `seconds`, `silent`,
           `refusals`, `has_callback`.
         - `stores_degraded`: the identities of those that are silent: they hang, or are without the store.

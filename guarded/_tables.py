@@ -201,7 +201,7 @@ def _failure(failure: Report) -> Iterable[RenderableType]:
 
 def _successes(successes: Mapping[str, Report]) -> RenderableType | None:
     rows = [(name, _ago(last["at"], last["seconds"])) for name, last in successes.items()]
-    return _table(("strategy", "at, to within 10 s"), rows) if rows else None
+    return _table(("strategy", "at, to within half a minute"), rows) if rows else None
 
 
 def _processes(processes: Sequence[Report]) -> RenderableType | None:

@@ -8,14 +8,13 @@ import weakref
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from guarded import _counted, _course, _faults, _log, _mode
+from guarded import _counted, _course, _exempt, _faults, _log, _mode
 from guarded._audit import NOTHING, Action, AuditEntry
 from guarded._callback import Finishing, Function, HaltCallback, Unfinished, finish
 from guarded._checks import checked_choice, checked_count, checked_instance, checked_window
 from guarded._clock import Clock, SystemClock, checked_clock
 from guarded._errors import InvalidConfiguration
 from guarded._events import Event, HaltTriggered, SignalFailed, SignalRecovered, SignalRefused
-from guarded._exempt import exempt_guards
 from guarded._failure import FailureType, SignalGenerationFailure, checked_type
 from guarded._halt import HaltLevel, HaltRecord, HaltTrigger, covering, latched
 from guarded._halt_manager import EmergencyHaltManager, describe, halt_entry
@@ -40,7 +39,9 @@ MOST_CALM = 10_000
 MOST_TROUBLED = 1_000
 """With more scopes than these that have a streak or a halt, every call is taken to be concerned by one."""
 LOOKED_AT = 10_000
-"""How many successes are looked at, each time that the store asks when each strategy last succeeded."""
+"""How many successes are looked at, at the most, each time that the store asks when each strategy last succeeded."""
+NOTHING_NEW = 500
+"""After how many successes without another strategy there is nothing more to see."""
 
 
 class _DefaultThreshold(int):
@@ -134,7 +135,7 @@ class FailureTracker:
         self._live = False
         self._trouble: frozenset[str] = frozenset()  # the symbols that a streak or a halt is about
         self._troubled = 0
-        self._looking = LOOKED_AT if self._store.survives_restart else 0
+        self._looking = self._seen_at = LOOKED_AT if self._store.survives_restart else 0
         self._successes: dict[str, float | datetime] = {}
         self._read_time: Callable[[], float | datetime] = (
             time.time if isinstance(self.clock, SystemClock) else self.clock.now
@@ -146,6 +147,7 @@ class FailureTracker:
         self.halt_manager.attach(self)
         self._store.watch(self._refresh)
         _mode.add_dependent(self)
+        _exempt.add_dependent(self)
         self._refresh()
         self._write_down("start", details=self._settings_in_words())
         self._identity = _register(self, os.urandom(8).hex())
@@ -197,6 +199,10 @@ class FailureTracker:
         self._refresh()
         self._write_down("mode", details={"mode": _mode.current, "previous": previous})
 
+    def _exempted(self, what: str) -> None:
+        if self._store.survives_restart:
+            self._write_down("exempt", details={"exempt": what})
+
     def _write_down(self, action: Action, scope: Scope | None = None, details: Mapping[str, Any] = NOTHING) -> None:
         """Append to the audit."""
         entry = AuditEntry(self.clock.now(), action, scope=scope, details=details)
@@ -211,7 +217,7 @@ class FailureTracker:
             "halt_callback": None if self._callback.function is None else function_name(self._callback.function),
             "mode": _mode.current,
             "rules": self.rules.exceptions_to_counting(),
-            "run_while_halted": exempt_guards(),
+            "exempt": _exempt.known(),
         }
 
     # -- recording
@@ -359,18 +365,22 @@ class FailureTracker:
 
     def _look(self, strategy: str, stamp: float | datetime) -> None:
         """Note when a strategy succeeded, for the store; after so many successes there is nothing more to see."""
+        known = len(self._successes)
         self._successes[strategy] = stamp
         self._looking -= 1
-        if self._looking <= 0:
+        if len(self._successes) > known:
+            self._seen_at = self._looking
+        if self._looking <= 0 or self._seen_at - self._looking >= NOTHING_NEW:
             self._looking = 0
             self._refresh(appeared=False)
 
-    def _take_successes(self) -> dict[str, datetime]:
+    def _take_successes(self, *, anew: bool = True) -> dict[str, datetime]:
         """When each strategy last succeeded, as was seen since this was last asked; the next ones are looked at."""
         seen, self._successes = self._successes, {}
-        self._looking = LOOKED_AT
-        self._refresh()
-        return {name: _moment(stamp) for name, stamp in seen.items()}
+        if anew:
+            self._looking = self._seen_at = LOOKED_AT
+            self._refresh()
+        return {name: _moment(stamp) for name, stamp in list(seen.items())}
 
     def _refuse(self, strategy: str, symbol: str, halt: HaltRecord) -> list[Unfinished]:
         """Count a refused call, tell of it, and run the halt callback again if it is due."""
@@ -601,6 +611,9 @@ class FailureTracker:
 
     def _start_callback(self, halt: HaltRecord) -> list[Unfinished]:
         return self._callback.start(halt)
+
+    def _forget_callbacks(self) -> None:
+        self._callback.forget()
 
     def _expects_callback(self, halt: HaltRecord) -> bool:
         return self._callback.expects(halt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -117,8 +118,9 @@ def beat(tracker: FailureTracker, ago: float = 0.0, *, host: str = "elsewhere", 
 
 
 def halts(tracker: FailureTracker) -> dict[str, str]:
-    """The scopes that are halted, with their reasons."""
-    return {str(scope): halt.reason for scope, halt in stored(tracker).read().halts.items()}
+    """The scopes that are halted in the file, with their reasons; a process hears of a change a moment later."""
+    with contextlib.closing(SQLiteStore(stored(tracker).path)) as store:
+        return {str(scope): halt.reason for scope, halt in store.read().halts.items()}
 
 
 def words(text: str) -> str:
@@ -404,7 +406,7 @@ class TestStatus:
         succeed(tracker, "RSI", "GOOG")
         lines = [words(line) for line in cli("status").out.splitlines()]
         (streak,) = [line for line in lines if line.startswith("VWAP for AAPL")]
-        assert streak.startswith("VWAP for AAPL key 2 2 20")
+        assert streak.startswith("VWAP for AAPL key within 300 s 2 2 20")
         assert streak.endswith("(0 s ago)")
         for row in ("strategy VWAP 2", "strategy RSI 1", "symbol AAPL 2", "symbol GOOG 1", "total 3"):
             assert row in lines
@@ -805,7 +807,7 @@ class TestOpenMetrics:
         assert of(found, "guarded_strategy_failures_total", strategy="VWAP") == 2
         assert of(found, "guarded_symbol_failures_total", symbol="AAPL") == 2
         assert of(found, "guarded_type_failures_total", type="data_error") == 3
-        streak = {"scope": "key", "strategy": "VWAP", "symbol": "GOOG", "series": "key"}
+        streak = {"scope": "key", "strategy": "VWAP", "symbol": "GOOG", "series": "key within 300 s"}
         assert of(found, "guarded_streak_failures", **streak) == 1
         now = time.time()
         assert of(found, "guarded_last_failure_timestamp_seconds") == pytest.approx(now, abs=60)

@@ -137,7 +137,7 @@ class TestTransactions:
     )
     def test_any_name_is_a_name(self, store: Store, name: str) -> None:
         """Names of strategies and symbols come back as they were, whatever is in them."""
-        tracker = FailureTracker(store=store)
+        tracker = FailureTracker(policies=[ConsecutiveFailures(9)], store=store)
         fail(tracker, 2, name, "s:" + name)
         manager = EmergencyHaltManager(store)
         manager.trigger_halt("drill", strategy=name, symbol="s:" + name)
@@ -147,6 +147,11 @@ class TestTransactions:
         assert tracker.strategy_failures == {name: 2}
         manager.resume_trading(by="ana", reason="over", strategy=name, symbol="s:" + name)
         assert store.read().streaks == {}
+        fail(tracker, 1, name, "s:" + name)
+        manager.trigger_halt("drill", symbol="s:" + name)
+        manager.resume_trading(by="ana", reason="over", symbol="s:" + name)
+        assert (store.read().streaks, store.halts) == ({}, {})
+        assert store.lost is None
 
     def test_watchers_hear_what_appears(self, store: Store) -> None:
         """A watcher is called after each change, and told whether calls have something new to look out for."""

@@ -106,7 +106,11 @@ class TestTheFile:
         """The file itself refuses to take entries out of the audit, or to change them."""
         store = opened()
         FailureTracker(store=store)
-        for statement in ("DELETE FROM audit", "UPDATE audit SET entry = ''"):
+        for statement in (
+            "DELETE FROM audit",
+            "UPDATE audit SET entry = ''",
+            "INSERT OR REPLACE INTO audit (number, entry) VALUES (1, '')",
+        ):
             with pytest.raises(sqlite3.IntegrityError, match="the audit is append-only"):
                 look(store.path, statement)
 

@@ -125,6 +125,12 @@ class Herald(Protocol):
     def retry(self) -> None:
         """Run those again that raised and whose wait is over."""
 
+    def sees_to(self, halt: HaltRecord) -> bool:
+        """Whether a halt callback is under way, or will be tried again, for an episode."""
+
+    def forked(self) -> None:
+        """Leave to the parent the halt callbacks that it has to see to."""
+
     def has_callback(self) -> bool:
         """Whether this process has a halt callback."""
 
@@ -137,8 +143,8 @@ class Herald(Protocol):
     def refusals(self) -> int:
         """How many guarded calls this process has refused."""
 
-    def take_successes(self) -> Mapping[str, datetime]:
-        """When each strategy last succeeded, as far as is known by now; begins to look anew."""
+    def take_successes(self, *, anew: bool) -> Mapping[str, datetime]:
+        """When strategies last succeeded, as far as was seen since this was last asked; may begin to look anew."""
 
 
 @runtime_checkable
@@ -202,10 +208,13 @@ class Store(Protocol):
         """The processes that are on the store; none for a store in memory."""
 
     def successes(self) -> Mapping[str, datetime]:
-        """When each strategy last succeeded, in any process, to within some seconds; empty for a store in memory."""
+        """When each strategy last succeeded, in any process, to within half a minute; empty for a store in memory."""
 
     def unsettled(self) -> Collection[str]:
         """The episodes whose halt callback is known not to have run to its end, in any process."""
+
+    def owes(self, episode: str) -> bool:
+        """Whether the halt callback of an episode is this process's to run, and not another one's."""
 
     def settle(self, episode: str) -> None:
         """Note that the halt callbacks of an episode have run to their end; never raises."""

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 from guarded import _faults
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from guarded.stores.shared import SharedStore
 
 BEAT = 5.0
-"""Seconds from one sign of life to the next; how late the last successes of strategies may be known."""
+"""Seconds from one sign of life to the next."""
+
+LOOKS = 6
+"""At every so many beats it is told when strategies last succeeded, and looked at anew."""
 
 RETRIES = (0.5, 1.0, 2.0, 5.0)
 """Seconds from losing the backend to the first attempt to open it again, and between the next ones."""
@@ -34,6 +38,8 @@ class Keeper:
         self._beat_at = 0.0
         self._look_at = 0.0
         self._tries = 0
+        self._beats = 0
+        self._behind = False
 
     def start(self) -> None:
         """Begin to hear, and to tell."""
@@ -72,11 +78,15 @@ class Keeper:
                 self._with_store(lambda store: self._work(store, news))
         except StoreUnavailable as error:
             self._lose(error)
-        except Exception as fault:  # noqa: BLE001  # without this thread the process would not hear of a halt
+        except BaseException as fault:  # noqa: BLE001  # without this thread the process would not hear of a halt
             _faults.report("the keeper of a store met a fault; it goes on", fault)
+            self._behind = True
             time.sleep(1)
 
     def _work(self, store: SharedStore, news: News) -> None:
+        if self._behind:
+            self._behind = False
+            store._catch_up()
         store._hear(news)
         now = time.monotonic()
         if news.halts or now >= self._look_at:
@@ -84,10 +94,14 @@ class Keeper:
             store._see_to_callbacks()
         if now >= self._beat_at:
             self._beat_at = now + BEAT
-            store._beat()
+            store._beat(looks=self._beats % LOOKS == 0)
+            self._beats += 1
 
     def _lose(self, error: StoreUnavailable) -> None:
-        self._with_store(lambda store: store._lose(error))
+        """Know at once; tell of it aside, for listeners and callbacks may take their time, and may raise anything."""
+        store = self._mine()
+        if store is not None and store._lose_quietly(error):
+            aside(partial(store._tell_lost, error))
 
     def _with_store(self, work: Callable[[SharedStore], object]) -> None:
         store = self._mine()
@@ -97,10 +111,18 @@ class Keeper:
 
 def _tell(steps: queue.SimpleQueue[Callable[[], object] | None]) -> None:
     while (step := steps.get()) is not None:
-        safely(step)
+        _safely(step)
 
 
-def safely(step: Callable[[], object]) -> None:
+def aside(step: Callable[[], object]) -> None:
+    """Take a step in a thread of its own."""
+    try:
+        threading.Thread(target=_safely, args=(step,), name="guarded halt callback", daemon=True).start()
+    except RuntimeError as error:
+        _faults.report("no thread can be started; it is tried again", error)
+
+
+def _safely(step: Callable[[], object]) -> None:
     try:
         step()
     except BaseException as fault:  # noqa: BLE001  # what a listener raises in this thread, interrupts among it, is nobody's

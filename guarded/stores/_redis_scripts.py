@@ -1,4 +1,7 @@
-"""The scripts that run on a Redis server, each whole or not at all; all take the keys of a namespace and one order."""
+"""The scripts that run on a Redis server, each alone; all take the keys of a namespace and one order.
+
+None of them looks into names, which may hold what a server's JSON does not take.
+"""
 
 from __future__ import annotations
 
@@ -47,17 +50,9 @@ end
 if not same then return there end
 
 redis.call('HSET', applied, order.process, order.number)
-local live, gone, cleared = {}, {}, {}
-if order.clear then
-  for i, scope in ipairs(redis.call('HKEYS', streaks)) do
-    local names = cjson.decode(scope)
-    if (not order.clear.strategy or names[1] == order.clear.strategy)
-        and (not order.clear.symbol or names[2] == order.clear.symbol) then
-      redis.call('HDEL', streaks, scope)
-      cleared[#cleared + 1] = scope
-      gone[#gone + 1] = scope
-    end
-  end
+local live, gone = {}, {}
+for i, scope in ipairs(order.cleared) do
+  if redis.call('HDEL', streaks, scope) == 1 then gone[#gone + 1] = scope end
 end
 for i, pair in ipairs(order.streaks) do
   if pair[2] then
@@ -89,7 +84,7 @@ for i, pair in ipairs(order.halts) do halted[i] = pair[1] end
 if #halted > 0 or #live > 0 or #gone > 0 or callbacks_changed then
   position = make_known(live, gone, halted, callbacks_changed)
 end
-return {'done', tostring(position), #cleared == 0 and '[]' or cjson.encode(cleared)}
+return {'done', tostring(position)}
 """
 )
 """Carries out a transaction, if what it read is still so; else says what is there now."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from guarded._classnames import near_miss
 from guarded._errors import InvalidConfiguration
 from guarded._locks import ForkSafeLock
-from guarded._secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +42,10 @@ def reopened(name: str, make: Callable[[], SharedStore]) -> SharedStore:
 
 
 def shown(url: str) -> str:
-    """A URL without its password."""
-    return mask(url)
+    """A URL without user, password and settings, whatever is in them."""
+    scheme, slashes, rest = url.partition("://")
+    _, at, place = rest.rpartition("@") if scheme != "sqlite" else ("", "", rest)
+    return f"{scheme}{slashes}{'***@' if at else ''}{place.partition('?')[0]}"
 
 
 def _open(url: str) -> SharedStore:
@@ -52,7 +53,7 @@ def _open(url: str) -> SharedStore:
     try:
         urlsplit(url)
     except ValueError as error:
-        _refuse(url, f"{error}; expected {EXPECTED}")
+        _refuse(url, f"it cannot be read ({type(error).__name__}); expected {EXPECTED}")
     if scheme == "sqlite":
         return _sqlite(url)
     if scheme in ("redis", "rediss"):
@@ -77,10 +78,8 @@ def _redis(url: str) -> SharedStore:
 
     parts = urlsplit(url)
     settings = _settings(url, parts, {"namespace": str, "timeout": float}, passing_on=True)
-    query = "&".join(
-        f"{name}={value}" for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in settings
-    )
-    return RedisStore(parts._replace(query=query).geturl(), **settings)
+    rest = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in settings]
+    return RedisStore(parts._replace(query=urlencode(rest)).geturl(), **settings)
 
 
 def _settings(

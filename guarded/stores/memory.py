@@ -147,6 +147,10 @@ class MemoryStore(Store):
         """What is unsettled is known to the trackers of this process."""
         return ()
 
+    def owes(self, episode: str) -> bool:  # noqa: ARG002  # there is no other process
+        """It is always this process's."""
+        return True
+
     def settle(self, episode: str) -> None:
         """Nothing to note."""
 

@@ -148,13 +148,14 @@ class _Server:
         with self._faults("cannot be reached"):
             client = _client(self._url, self._timeout)
             info = client.info()
-            self._check(info)
             if info.get("cluster_enabled"):
                 client.close()
                 client = _client(self._url, self._timeout, cluster=True)
+                info = client.info(target_nodes=client.get_node_from_key(self._keys[0]))
                 self._listening = _client(self._url, self._timeout + LISTEN, cluster=True)
             else:
                 self._listening = _client(self._url, self._timeout + LISTEN)
+            self._check(info)
             found = client.hsetnx(self._key["meta"], "schema", SCHEMA) or client.hget(self._key["meta"], "schema")
             if found not in (1, True, SCHEMA):
                 raise StoreUnavailable(
@@ -177,8 +178,12 @@ class _Server:
         version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2])
         if version < OLDEST:
             raise StoreUnavailable(f"{self.where} is version {info.get('redis_version')}: expected 6.2 or newer")
-        policy = str(info.get("maxmemory_policy", "noeviction"))
-        if policy.startswith("allkeys"):
+        policy = info.get("maxmemory_policy")
+        if policy is None:
+            raise StoreUnavailable(
+                f"{self.where} does not say its maxmemory-policy, and may drop a halt: let its user run INFO"
+            )
+        if str(policy).startswith("allkeys"):
             raise StoreUnavailable(
                 f"{self.where} has maxmemory-policy {policy}, and may drop a halt when its memory is full:"
                 " set maxmemory-policy noeviction"
@@ -215,9 +220,9 @@ class _Server:
                 read = _parsed(streaks, _wire.row_of)
                 read_halts = _parsed(halts, _wire.halt_of)
                 change = decide(read, read_halts)
-                answer = self._run(COMMIT, _order(ticket, streaks, halts, change, read_halts))
+                cleared = [] if change.clear is None else self._covered_by(change.clear)
+                answer = self._run(COMMIT, _order(ticket, streaks, halts, change, read_halts, cleared))
                 if answer[0] == "done":
-                    cleared = [_wire.scope_of(text) for text in json.loads(answer[2])]
                     return Committed(change, read, cleared, int(answer[1]) or None)
                 if answer[0] == "again":  # the answer to the first time was lost
                     return Committed(change, read, (), None)
@@ -225,6 +230,11 @@ class _Server:
                 streaks = {scope: next(there) or None for scope in streaks}
                 halts = {scope: next(there) or None for scope in halts}
         raise StoreUnavailable(f"{self.where}: other processes were quicker {TRIES} times")
+
+    def _covered_by(self, scope: Scope) -> list[Scope]:
+        """The scopes that have a streak and are in this one."""
+        every = map(_wire.scope_of, self._opened().hkeys(self._key["streaks"]))
+        return [other for other in every if scope.covers(other)]
 
     def _run(self, script: str, order: Mapping[str, Any]) -> list[Any]:
         client, arguments = self._opened(), (len(self._keys), *self._keys, json.dumps(order))
@@ -408,7 +418,10 @@ def _client(url: str, timeout: float, *, cluster: bool = False) -> Any:
             return redis.cluster.RedisCluster.from_url(url, **settings)
         return redis.Redis.from_url(url, retry=retry, **settings)
     except ValueError as error:
-        raise InvalidConfiguration(f"url={shown(url)!r} of RedisStore: {error}") from error
+        why = "it cannot be read; write / : @ and the like in user and password as %2F and so on"
+        raise InvalidConfiguration(
+            f"url={shown(url)!r} of RedisStore: {why if '@' in url or '?' in url else error}"
+        ) from None
 
 
 @cache
@@ -441,6 +454,7 @@ def _order(
     halts: Mapping[Scope, str | None],
     change: Change,
     before: Mapping[Scope, HaltRecord],
+    cleared: Iterable[Scope],
 ) -> dict[str, Any]:
     """A transaction as the script takes it: texts in lists, and False for what is not there."""
     begun, over = [], list(change.settled)
@@ -450,13 +464,12 @@ def _order(
             over.append(old.episode)
         if halt is not None and (old is None or old.episode != halt.episode):
             begun.append(halt.episode)
-    clear = change.clear
     return {
         "process": ticket.process,
         "number": ticket.number,
         "expected": _pairs(streaks),
         "expected_halts": _pairs(halts),
-        "clear": False if clear is None else {"strategy": clear.strategy or False, "symbol": clear.symbol or False},
+        "cleared": [_wire.scope_text(scope) for scope in cleared],
         "streaks": _pairs(_texts(change.streaks, change.streaks, _wire.row_text)),
         "halts": _pairs(_texts(change.halts, change.halts, _wire.halt_text)),
         "begun": begun,
@@ -490,8 +503,8 @@ def _news(entries: Sequence[tuple[str, dict[str, str]]], position: int) -> News:
         return News(position, gap=True)
     for _, entry in entries:
         number, live, gone, halted, changed = json.loads(entry["made"])
-        gap = gap or number > position + 1
-        position = max(position, number)
+        gap = gap or number != position + 1  # also one that was given before: the server has been set back
+        position = number
         callbacks = callbacks or changed
         streaks += [(number, _wire.scope_of(text), True) for text in live]
         streaks += [(number, _wire.scope_of(text), False) for text in gone]

@@ -13,9 +13,12 @@ that somebody resumed them.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
-import threading
+import sys
 import weakref
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,13 +31,13 @@ from guarded._halt import HaltRecord, also, latched
 from guarded._locks import ForkSafeLock
 from guarded.stores import Change, Herald, Member, Rows, Store, Total, Touched
 from guarded.stores._backend import Ticket, is_dead, new_identity
-from guarded.stores._keeper import Keeper, safely
+from guarded.stores._keeper import Keeper, aside
 from guarded.stores._urls import reopened
 from guarded.stores._watchers import Watchers
 from guarded.stores.memory import clear, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from typing import Self
 
     from guarded._failure import SignalGenerationFailure
@@ -43,6 +46,12 @@ if TYPE_CHECKING:
     from guarded.stores._backend import Backend, Committed, News, Snapshot
 
 T = TypeVar("T")
+
+SLICE = 50
+"""How many changes are merged before whoever waits for the lock gets it."""
+
+TRIES = 5
+"""How often a backend that can be opened may fail to carry out one change, before that is set aside."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +64,7 @@ class _Task:
         decide: Makes the change.
         own: This process's own rows as they were when it was applied to the copy.
         made: What it changed there.
+        tries: How often the backend was asked to carry it out after that.
     """
 
     number: int
@@ -62,6 +72,7 @@ class _Task:
     decide: Callable[[Rows], Change]
     own: Mapping[Scope, Row] = field(default_factory=dict)
     made: Change = field(default_factory=Change)
+    tries: int = 0
 
 
 class SharedStore(Store):
@@ -92,23 +103,29 @@ class SharedStore(Store):
         self._totals: dict[Total, int] = {}  # as they were read last, and what this process has counted since
         self._journal: list[_Task] = []
         self._lost: StoreUnavailable | None = None
-        self._busy = False
+        self._busy = False  # this thread is in the midst of something with the backend: see `_alone`
         self._closed = False
+        self._behind = False
+        self._unattended: set[str] = set()
         self._started = datetime.now(UTC)
         self._awake = False
-        self._begin()
+        self._open()
+        self._keep()
         _opened.add(self)
 
-    def _begin(self) -> None:
-        """Open the backend, read what has to be known, and start to be told of changes."""
+    def _open(self) -> None:
+        """Open the backend, and read what has to be known."""
         self._identity = new_identity()
-        self._number = 0
+        self._numbers = itertools.count(1)
         self._backend.open()
         self._know(self._backend.snapshot())
         self._totals = dict(self._backend.read().totals)
-        self._awake = True
+
+    def _keep(self) -> None:
+        """Start to be told of changes."""
         self._keeper = Keeper(self)
         self._keeper.start()
+        self._awake = True
 
     def _know(self, snapshot: Snapshot) -> None:
         self._position = self._highest = snapshot.position
@@ -168,31 +185,58 @@ class SharedStore(Store):
         """Carry out a transaction; then tell the watchers."""
         if not self._awake:
             self._wake()
-        with self._lock:
-            before = self._lost
-            appeared = self._update(touched, change)
-            lost_now = self._lost if before is None else None
+        before = self._lost
+        with self._alone() as outermost:
+            appeared = self._update(touched, change, here=not outermost)
         self._watchers.tell(appeared)
-        if lost_now is not None:
-            self._tell_lost(lost_now)
+        lost = self._lost
+        if lost is not None and lost is not before:
+            self._tell_lost(lost)
+        if self._behind and self._lost is None:
+            self._catch_up_here()
 
-    def _update(self, touched: Touched, change: Callable[[Rows], Change]) -> bool:
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Hold the lock, and know whether this thread is in the midst of something with the backend already.
+
+        It is where a signal handler runs: it must not ask the backend anything. What it changes is applied to the copy
+        and carried out when that is over.
+
+        Yields:
+            Whether it is not.
+        """
+        with self._lock:
+            outermost = not self._busy
+            self._busy = True
+            try:
+                yield outermost
+            finally:
+                if outermost:
+                    self._not_busy_any_more()
+
+    def _not_busy_any_more(self) -> None:
+        while True:
+            if self._journal and self._lost is None:
+                self._drain()
+            self._busy = False
+            if not self._journal or self._lost is not None:
+                return
+            self._busy = True  # a signal handler has changed something just now
+
+    def _update(self, touched: Touched, change: Callable[[Rows], Change], *, here: bool) -> bool:
         if not (touched.streaks or touched.halts):
             made = change(Rows({}, self._own, {}))
             if made.only_own():
                 return self._write_own(made)
-        self._number += 1
-        task = _Task(self._number, touched, change)
-        if self._busy or self._journal or self._lost is not None:  # busy: a signal handler in the midst of another
+        task = _Task(next(self._numbers), touched, change)
+        if here or self._journal or self._lost is not None:
             return self._apply_here(task)
         try:
-            appeared = self._commit(task)
+            return self._commit(task)
         except Exception as error:  # noqa: BLE001  # whatever a client raises, the change is not to be lost
             appeared = self._apply_here(task)  # or it raises, if it was `change` that did
             self._lost = self._told(error)
-        if self._journal and self._lost is None:
-            self._drain()
-        return appeared
+            return appeared
 
     def _commit(self, task: _Task) -> bool:
         """Have the backend carry out a new transaction, and bring the copy up to date; whether something appeared."""
@@ -200,16 +244,17 @@ class SharedStore(Store):
         return done is None or self._learn(task, done) | self._write_own(done.change)
 
     def _carry_out(self, task: _Task, own: Mapping[Scope, Row]) -> Committed | None:
-        self._busy = True
-        try:
-            return self._backend.commit(
-                Ticket(self._identity, task.number),
-                task.touched,
-                Rows(self._live, own, self._halts),
-                lambda streaks, halts: task.decide(Rows(streaks, own, halts)),
-            )
-        finally:
-            self._busy = False
+        return self._backend.commit(
+            Ticket(self._identity, task.number),
+            task.touched,
+            Rows(self._live, own, self._halts),
+            lambda streaks, halts: self._decided(task, Rows(streaks, own, halts)),
+        )
+
+    def _decided(self, task: _Task, rows: Rows) -> Change:
+        known = (self._halts.get(scope) for scope in task.touched.halts)
+        self._behind = self._behind or any(halt is not None and halt.scope not in rows.halts for halt in known)
+        return task.decide(rows)
 
     def _learn(self, task: _Task, done: Committed) -> bool:
         """Bring the copy up to date; whether something appeared."""
@@ -255,6 +300,7 @@ class SharedStore(Store):
         """Apply a transaction to the copy, and keep it for when the backend is back."""
         task.own = {scope: self._own[scope] for scope in task.touched.own if scope in self._own}
         task.made = made = task.decide(Rows(self._live, self._own, self._halts))
+        task.decide = copy(task.decide)  # the caller reads what it has found, while the keeper carries it out
         self._journal.append(task)
         appeared = bool(made.halts) or not made.streaks.keys() <= self._live.keys()
         if made.clear is not None:
@@ -264,11 +310,13 @@ class SharedStore(Store):
         self._count(made)
         return self._write_own(made) or appeared
 
-    def _drain(self) -> None:
+    def _drain(self, most: int = sys.maxsize) -> None:
         """Have the backend carry out what was applied here, in its order."""
         try:
-            while self._journal:
+            while self._journal and most:
+                most -= 1
                 task = self._journal[0]
+                task.tries += 1
                 done = self._carry_out(task, task.own)
                 if done is not None:
                     self._learn(
@@ -277,8 +325,11 @@ class SharedStore(Store):
                 del self._journal[0]
         except Exception as error:  # noqa: BLE001  # the same
             self._lost = self._told(error)
-            for task in self._journal:
-                write(self._live, task.made.streaks)
+            if task.tries >= TRIES:
+                _log.change_set_aside(str(task.made), self._lost)
+                del self._journal[0]
+            for left in self._journal:
+                write(self._live, left.made.streaks)
 
     def _told(self, error: Exception) -> StoreUnavailable:
         """Why the backend is away; what nobody has foreseen is reported as a fault of ours as well."""
@@ -295,7 +346,7 @@ class SharedStore(Store):
         with self._lock:
             if there is not None:
                 self._totals = dict(there.totals)
-                return there._replace(own=dict(self._own))
+                return there._replace(own=dict(self._own), halts={**self._halts, **there.halts})
             return Rows(dict(self._live), dict(self._own), dict(self._halts), dict(self._totals))
 
     def failures(self) -> list[SignalGenerationFailure]:
@@ -321,8 +372,7 @@ class SharedStore(Store):
         Raises:
             StoreUnavailable: The backend is away.
         """
-        with self._lock:
-            return self._ask(self._backend.audit)
+        return self._ask(self._backend.audit)
 
     def members(self) -> list[Member]:
         """The processes on the store; one of this machine that is gone is left out.
@@ -330,41 +380,46 @@ class SharedStore(Store):
         Raises:
             StoreUnavailable: The backend is away.
         """
-        with self._lock:
-            return [member for member in self._ask(self._backend.members) if not is_dead(member.identity)]
+        return [member for member in self._ask(self._backend.members) if not is_dead(member.identity)]
 
     def successes(self) -> Mapping[str, datetime]:
-        """When each strategy last succeeded, in any process, to within some ten seconds.
+        """When each strategy last succeeded, in any process, to within half a minute or so.
 
         Raises:
             StoreUnavailable: The backend is away.
         """
-        with self._lock:
-            return self._ask(self._backend.successes)
+        return self._ask(self._backend.successes)
 
     def _asked(self, question: Callable[[], T]) -> T | None:
         """What the backend answers; None while it is away."""
+        if not self._awake:
+            self._wake()
         try:
-            with self._lock:
-                return None if self._lost is not None or self._busy else self._ask(question)
+            with self._alone() as outermost:
+                return question() if outermost and self._lost is None else None
         except StoreUnavailable as error:
             self._lose(error)
             return None
 
     def _ask(self, question: Callable[[], T]) -> T:
-        if self._lost is not None:
-            raise self._lost
-        busy, self._busy = self._busy, True
-        try:
+        if not self._awake:
+            self._wake()
+        with self._alone() as outermost:
+            if self._lost is not None:
+                raise self._lost
+            if not outermost:
+                raise StoreUnavailable(f"{self._backend.where} is in use by what this signal handler has interrupted")
             return question()
-        finally:
-            self._busy = busy
 
     # -- halt callbacks
 
     def unsettled(self) -> Collection[str]:
         """The episodes whose halt callback is known not to have run to its end."""
         return self._unsettled.keys()
+
+    def owes(self, episode: str) -> bool:
+        """Whether the halt callback of an episode is this process's to run."""
+        return self._unsettled.get(episode) == self._identity
 
     def settle(self, episode: str) -> None:
         """Note that the halt callbacks of an episode have run to their end."""
@@ -404,11 +459,16 @@ class SharedStore(Store):
 
     def _lose(self, error: StoreUnavailable) -> None:
         """Go on without the backend, from now on."""
+        if self._lose_quietly(error):
+            self._tell_lost(error)
+
+    def _lose_quietly(self, error: StoreUnavailable) -> bool:
+        """Whether it was not lost already."""
         with self._lock:
             if self._lost is not None:
-                return
+                return False
             self._lost = error
-        self._tell_lost(error)
+            return True
 
     def _tell_lost(self, error: StoreUnavailable) -> None:
         entry = AuditEntry(datetime.now(UTC), "store_lost", reason=str(error))
@@ -424,12 +484,10 @@ class SharedStore(Store):
             StoreUnavailable: It is still away.
         """
         with self._opening:
+            if self._closed:
+                return
             self._backend.open()
-        with self._lock:
-            merged, self._lost = len(self._journal), None
-            self._drain()
-            if self._lost is not None:
-                raise self._lost
+        merged = self._merge()
         self._catch_up()
         entry = AuditEntry(datetime.now(UTC), "store_back", details={"merged": merged})
         self.update(Touched(), lambda _rows: Change(audit=[entry]))
@@ -437,26 +495,49 @@ class SharedStore(Store):
         if herald is not None:
             self._keeper.tell([partial(herald.store_back, merged)])
 
+    def _merge(self) -> int:
+        """Have the backend carry out what it has missed, some at a time, so that no call waits for all of it."""
+        why, merged = self._lost, 0
+        while True:
+            with self._alone():
+                before = len(self._journal)
+                self._drain(SLICE)
+                merged += before - len(self._journal)
+                if self._lost is not None and self._lost is not why:
+                    raise self._lost
+                if not self._journal:
+                    self._lost = None
+                    return merged
+
     # -- what the keeper does
 
     def _catch_up(self) -> None:
         """Read everything that has to be known."""
-        with self._lock:
+        with self._alone():
+            owed = self._unsettled
             snapshot = self._backend.snapshot()
             self._know(snapshot)
             steps, missing = self._compare({*self._halts, *snapshot.halts}, snapshot.halts)
-        self._take_over(steps, missing)
+            self._behind = False
+        self._take_over(steps, missing, owed)
+
+    def _catch_up_here(self) -> None:
+        """The same in the thread of a call, which found what the keeper has not heard of yet."""
+        try:
+            self._catch_up()
+        except StoreUnavailable as error:
+            self._lose(error)
 
     def _look_at_halts(self, scopes: Collection[Scope]) -> None:
         """Read the halts of some scopes."""
-        with self._lock:
+        with self._alone():
             steps, missing = self._compare(scopes, self._backend.halts(scopes))
-        self._take_over(steps, missing)
+        self._take_over(steps, missing, self._unsettled)
 
-    def _take_over(self, steps: list[Callable[[], object]], missing: list[HaltRecord]) -> None:
+    def _take_over(self, steps: list[Callable[[], object]], missing: list[HaltRecord], owed: Collection[str]) -> None:
         self._watchers.tell(True)
         for halt in missing:
-            self.update(Touched(halts=(halt.scope,)), _Asserting(halt, settled=halt.episode not in self._unsettled))
+            self.update(Touched(halts=(halt.scope,)), _Asserting(halt, settled=halt.episode not in owed))
         self._keeper.tell(steps)
 
     def _compare(
@@ -516,10 +597,10 @@ class SharedStore(Store):
             self._written = {s: number for s, number in self._written.items() if number > news.position}
         return appeared
 
-    def _beat(self) -> None:
+    def _beat(self, *, looks: bool = True) -> None:
         """Be heard of, tell when strategies last succeeded, and see whether the backend is the one it was."""
         herald = self._herald()
-        successes = {} if herald is None else herald.take_successes()
+        successes = {} if herald is None else herald.take_successes(anew=looks)
         member = Member(
             self._identity,
             *_place(self._identity),
@@ -528,7 +609,7 @@ class SharedStore(Store):
             0 if herald is None else herald.refusals(),
             herald is not None and herald.has_callback(),
         )
-        with self._lock:
+        with self._alone():
             running = [episode for episode, runner in self._unsettled.items() if runner == self._identity]
             self._backend.beat(member, successes, running)
             fits = self._backend.position() >= self._highest
@@ -540,21 +621,26 @@ class SharedStore(Store):
         herald = self._herald()
         has_callback = herald is not None and herald.has_callback()
         if self._callbacks_changed and (has_callback or self._unsettled):
-            with self._lock:
+            with self._alone():
                 self._callbacks_changed = False
                 self._unsettled = dict(self._backend.callbacks())
         if herald is None or not has_callback or not self._unsettled:
             return
-        steps: list[Callable[[], object]] = []
-        with self._lock:
-            others = {episode: runner for episode, runner in self._unsettled.items() if runner != self._identity}
-            if len(others) < len(self._unsettled):
-                steps.append(herald.retry)
+        with self._alone():
+            owed = [halt for halt in self._halts.values() if halt.episode in self._unsettled]
+            others = {h.episode: self._unsettled[h.episode] for h in owed if not self.owes(h.episode)}
             claimed = self._backend.claim(self._identity, others) if others else []
             self._unsettled.update(dict.fromkeys(claimed, self._identity))
-            steps += [partial(herald.run_callbacks, h) for h in self._halts.values() if h.episode in claimed]
+        mine = [halt for halt in owed if self.owes(halt.episode)]
+        idle = {halt.episode for halt in mine if not herald.sees_to(halt)}
+        # What this process has latched a moment ago is about to be seen to by the call that did.
+        left = [halt for halt in mine if halt.episode in idle & (self._unattended | set(claimed))]
+        self._unattended = idle
+        steps = [partial(herald.run_callbacks, halt) for halt in left]
+        if len(left) < len(mine):
+            steps.append(partial(herald.retry))
         for step in steps:
-            threading.Thread(target=safely, args=(step,), name="guarded halt callback", daemon=True).start()
+            aside(step)
 
     # -- its life
 
@@ -563,28 +649,39 @@ class SharedStore(Store):
         with self._lock:
             if self._awake or self._closed:
                 return
+            before = self._lost
             try:
-                self._begin()
-            except StoreUnavailable as error:
-                self._lost = error
-                self._awake = True
-                self._keeper = Keeper(self)
-                self._keeper.start()
+                if before is None:
+                    self._open()
+                self._keep()
+            except Exception as error:  # noqa: BLE001  # neither a file nor a thread may be to be had
+                self._lost = self._told(error)
+                self._keep_all_the_same()
+            lost = self._lost
         self._watchers.tell(True)
-        if self._lost is not None:
-            self._tell_lost(self._lost)
+        if lost is not None and lost is not before and self._awake:
+            self._tell_lost(lost)
+
+    def _keep_all_the_same(self) -> None:
+        try:
+            self._keep()
+        except RuntimeError as error:  # no thread can be started; the next call tries again
+            _faults.report("no thread can be started to hear of halts", error)
 
     def _forked(self) -> None:
         """Leave the parent's connection and thread to the parent; what the parent has yet to merge, it merges."""
         self._backend.forked()
         self._journal.clear()
-        self._awake = self._busy = False
+        self._awake = self._busy = self._behind = False
         self._lost = None
+        herald = self._herald()
+        if herald is not None:
+            herald.forked()
         self._watchers.tell(True)
 
     def close(self) -> None:
         """Say good-bye to the other processes and let go of the backend; what comes later is kept here and lost."""
-        with self._lock:
+        with self._opening, self._alone():
             if self._closed or not self._awake:
                 return
             self._closed = True
@@ -599,8 +696,7 @@ class SharedStore(Store):
 
     def _say_good_bye(self) -> None:
         if self._lost is not None:
-            with self._opening:
-                self._backend.open()
+            self._backend.open()
             self._lost = None
             self._drain()
         if self._lost is not None:

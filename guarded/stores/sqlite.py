@@ -59,6 +59,9 @@ MIGRATIONS: Final = (
     CREATE TABLE members (identity TEXT PRIMARY KEY, member TEXT NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
     CREATE TABLE successes (strategy TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
     CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+    CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+        WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number)
+        BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
     CREATE TRIGGER audit_is_fixed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
     """,
 )
