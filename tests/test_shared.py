@@ -722,7 +722,7 @@ class TestHaltCallbacks:
         outage.begin()
         fail(one, 1)
         fail(two, 2)
-        assert not (one.halts or two.halts)
+        assert (one.halts, two.halts) == ((), ())
         outage.end()
         heard(lambda: one.degraded is None and two.degraded is None)
         heard(lambda: one.halt_triggered and two.halt_triggered)

@@ -59,17 +59,17 @@ class _Task:
     """A transaction, from the moment that somebody asks for it until the backend has it.
 
     Attributes:
-        number: That of its ticket.
         touched: The rows that it reads.
         decide: Makes the change.
+        number: That of its ticket; 0 until the backend is asked to carry it out.
         own: This process's own rows as they were when it was applied to the copy.
         made: What it changed there.
         tries: How often the backend was asked to carry it out after that.
     """
 
-    number: int
     touched: Touched
     decide: Callable[[Rows], Change]
+    number: int = 0
     own: Mapping[Scope, Row] = field(default_factory=dict)
     made: Change = field(default_factory=Change)
     tries: int = 0
@@ -228,13 +228,13 @@ class SharedStore(Store):
             made = change(Rows({}, self._own, {}))
             if made.only_own():
                 return self._write_own(made)
-        task = _Task(next(self._numbers), touched, change)
+        task = _Task(touched, change)
         if here or self._journal or self._lost is not None:
             return self._apply_here(task)
         try:
             return self._commit(task)
         except Exception as error:  # noqa: BLE001  # whatever a client raises, the change is not to be lost
-            appeared = self._apply_here(task)  # or it raises, if it was `change` that did
+            appeared = self._apply_here(task, first=True)  # or it raises, if it was `change` that did
             self._lost = self._told(error)
             return appeared
 
@@ -244,6 +244,8 @@ class SharedStore(Store):
         return done is None or self._learn(task, done) | self._write_own(done.change)
 
     def _carry_out(self, task: _Task, own: Mapping[Scope, Row]) -> Committed | None:
+        if not task.number:  # numbers grow in the order in which the backend is asked
+            task.number = next(self._numbers)
         return self._backend.commit(
             Ticket(self._identity, task.number),
             task.touched,
@@ -296,12 +298,12 @@ class SharedStore(Store):
         write(self._own, change.own)
         return appeared
 
-    def _apply_here(self, task: _Task) -> bool:
-        """Apply a transaction to the copy, and keep it for when the backend is back."""
+    def _apply_here(self, task: _Task, *, first: bool = False) -> bool:
+        """Apply a transaction to the copy, and keep it for when the backend is back; first, if that was asked before."""
         task.own = {scope: self._own[scope] for scope in task.touched.own if scope in self._own}
         task.made = made = task.decide(Rows(self._live, self._own, self._halts))
         task.decide = copy(task.decide)  # the caller reads what it has found, while the keeper carries it out
-        self._journal.append(task)
+        self._journal.insert(0 if first else len(self._journal), task)
         appeared = bool(made.halts) or not made.streaks.keys() <= self._live.keys()
         if made.clear is not None:
             clear(self._live, made.clear)
