@@ -743,8 +743,8 @@ class Proxy:
 
     def close(self) -> None:
         """End it."""
-        self._run(self._cut)
         self._run(self._end)
+        self._run(self._cut)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -766,6 +766,7 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
+        await asyncio.sleep(0)  # which is when they are closed
 
     async def _end(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -774,12 +775,17 @@ class Proxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
             return
-        self._writers |= {writer, back}
+        self._writers.add(back)
+        if self._server is None:  # it has been cut meanwhile
+            writer.transport.abort()
+            back.transport.abort()
+            return
         for way in (self._pass_on(reader, back, self._requests), self._pass_on(there, writer, self._answers)):
             task = self._loop.create_task(way)
             self._tasks.add(task)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from guarded._failure import SignalGenerationFailure
     from guarded._halt import HaltRecord
     from guarded._ledger import Row
+    from guarded._locks import ForkSafeLock
     from guarded._scope import Scope
     from guarded.stores import Change, Member, Rows, Touched
 
@@ -55,12 +56,14 @@ class Committed(NamedTuple):
     Attributes:
         change: What it wrote.
         streaks: The streak rows that it read.
+        halts: The halts that it read.
         cleared: The scopes whose streaks `change.clear` removed.
         position: The number of what it made known to other processes; None where there was nothing to make known.
     """
 
     change: Change
     streaks: Mapping[Scope, Row]
+    halts: Mapping[Scope, HaltRecord]
     cleared: Collection[Scope]
     position: int | None
 
@@ -118,8 +121,11 @@ class Backend(Protocol):
     def hush(self) -> None:
         """Let go of what `wait` uses; called by the thread that has called it, for the last time."""
 
+    def still(self) -> ForkSafeLock:
+        """What is held while nothing of it is in use, so that the process may fork."""
+
     def forked(self) -> None:
-        """Leave to the parent what is the parent's."""
+        """Leave to the parent what is the parent's; nothing was in use when the process forked."""
 
     def commit(self, ticket: Ticket, touched: Touched, guess: Rows, decide: Decide) -> Committed | None:
         """Carry out a transaction.

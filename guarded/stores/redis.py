@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from guarded import _log
 from guarded._errors import InvalidConfiguration, StoreUnavailable
+from guarded._locks import ForkSafeLock
 from guarded.stores import Change, Member, Rows, Touched, _wire
 from guarded.stores._backend import (
     CHANGES_KEPT,
@@ -138,6 +139,7 @@ class _Server:
         self._last_id = "0-0"
         self._heard = False
         self._warned = False
+        self._still = ForkSafeLock()
         _client(url, timeout)  # a URL that cannot be understood is one at once
 
     # -- opening
@@ -204,6 +206,10 @@ class _Server:
     def hush(self) -> None:
         """Both are closed already."""
 
+    def still(self) -> ForkSafeLock:
+        """Nothing has to wait: what is under way goes on in the parent."""
+        return self._still
+
     def forked(self) -> None:
         """Leave the parent's connections alone: what is sent over them here would mix with what it sends."""
         _left_to_the_parent.extend([self._client, self._listening])
@@ -223,9 +229,9 @@ class _Server:
                 cleared = [] if change.clear is None else self._covered_by(change.clear)
                 answer = self._run(COMMIT, _order(ticket, streaks, halts, change, read_halts, cleared))
                 if answer[0] == "done":
-                    return Committed(change, read, cleared, int(answer[1]) or None)
+                    return Committed(change, read, read_halts, cleared, int(answer[1]) or None)
                 if answer[0] == "again":  # the answer to the first time was lost
-                    return Committed(change, read, (), None)
+                    return Committed(change, read, read_halts, (), None)
                 there = iter(answer[1:])
                 streaks = {scope: next(there) or None for scope in streaks}
                 halts = {scope: next(there) or None for scope in halts}

@@ -17,7 +17,7 @@ import itertools
 import os
 import sys
 import weakref
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -109,17 +109,23 @@ class SharedStore(Store):
         self._unattended: set[str] = set()
         self._started = datetime.now(UTC)
         self._awake = False
-        self._open()
+        self._halts.update(self._open().halts)
         self._keep()
         _opened.add(self)
 
-    def _open(self) -> None:
+    def _open(self) -> Snapshot:
         """Open the backend, and read what has to be known."""
         self._identity = new_identity()
         self._numbers = itertools.count(1)
         self._backend.open()
-        self._know(self._backend.snapshot())
-        self._totals = dict(self._backend.read().totals)
+        try:
+            snapshot = self._backend.snapshot()
+            self._totals = dict(self._backend.read().totals)
+        except BaseException:
+            self._backend.close()
+            raise
+        self._know(snapshot)
+        return snapshot
 
     def _keep(self) -> None:
         """Start to be told of changes."""
@@ -135,8 +141,6 @@ class SharedStore(Store):
         for scope in snapshot.live:
             self._live.setdefault(scope, ())
         self._unsettled = dict(snapshot.unsettled)
-        if not self._awake:
-            self._halts = dict(snapshot.halts)
 
     # -- what guards read
 
@@ -270,7 +274,9 @@ class SharedStore(Store):
             self._highest = max(self._highest, done.position)
             for scope in (*done.cleared, *change.streaks):
                 self._written[scope] = done.position
-        self._learn_halts(change)
+        unheard = {scope for scope, halt in done.halts.items() if not _is_same(halt, self._halts.get(scope))}
+        self._behind = self._behind or bool(unheard)  # another process's, of which nobody here has been told yet
+        self._learn_halts({scope: halt for scope, halt in change.halts.items() if scope not in unheard}, change)
         self._count(change)
         return appeared
 
@@ -280,14 +286,14 @@ class SharedStore(Store):
         for total in change.counted:
             self._totals[total] = self._totals.get(total, 0) + 1
 
-    def _learn_halts(self, change: Change) -> None:
-        for scope, halt in change.halts.items():
+    def _learn_halts(self, halts: Mapping[Scope, HaltRecord | None], change: Change) -> None:
+        for scope, halt in halts.items():
             before = self._halts.get(scope)
             if halt is None or (before is not None and before.episode != halt.episode):
                 self._unsettled.pop(before.episode if before is not None else "", None)
             if halt is not None and (before is None or before.episode != halt.episode):
                 self._unsettled[halt.episode] = self._identity if change.claim else ""
-        write(self._halts, change.halts)
+        write(self._halts, halts)
         for episode in change.settled:
             self._unsettled.pop(episode, None)
 
@@ -299,7 +305,7 @@ class SharedStore(Store):
         return appeared
 
     def _apply_here(self, task: _Task, *, first: bool = False) -> bool:
-        """Apply a transaction to the copy, and keep it for when the backend is back; first, if that was asked before."""
+        """Apply a transaction to the copy, and keep it for when the backend is back; first, if that was asked."""
         task.own = {scope: self._own[scope] for scope in task.touched.own if scope in self._own}
         task.made = made = task.decide(Rows(self._live, self._own, self._halts))
         task.decide = copy(task.decide)  # the caller reads what it has found, while the keeper carries it out
@@ -308,7 +314,7 @@ class SharedStore(Store):
         if made.clear is not None:
             clear(self._live, made.clear)
         write(self._live, made.streaks)
-        self._learn_halts(made)
+        self._learn_halts(made.halts, made)
         self._count(made)
         return self._write_own(made) or appeared
 
@@ -322,7 +328,10 @@ class SharedStore(Store):
                 done = self._carry_out(task, task.own)
                 if done is not None:
                     self._learn(
-                        task, done._replace(change=done.change._replace(halts={}, settled=(), counted=(), forget=False))
+                        task,
+                        done._replace(
+                            change=done.change._replace(halts={}, settled=(), counted=(), forget=False), halts={}
+                        ),
                     )
                 del self._journal[0]
         except Exception as error:  # noqa: BLE001  # the same
@@ -661,7 +670,9 @@ class SharedStore(Store):
                 self._keep_all_the_same()
             lost = self._lost
         self._watchers.tell(True)
-        if lost is not None and lost is not before and self._awake:
+        if lost is None:
+            self._catch_up_here()  # the parent may have known of a halt that the backend had not been told of
+        elif lost is not before and self._awake:
             self._tell_lost(lost)
 
     def _keep_all_the_same(self) -> None:
@@ -753,11 +764,26 @@ def _leave_all() -> None:
         store.close()
 
 
-def _leave_to_the_parent() -> None:  # pragma: no cover  # it runs in forked children, which tests/test_fork.py looks at
+_forking = ExitStack()
+
+
+def _hold_still() -> None:
+    """Let nothing be in the midst of a transaction while the process forks."""
+    for store in list(_opened):
+        for lock in (store._opening, store._lock, store._backend.still()):
+            _forking.enter_context(lock)
+
+
+def _go_on() -> None:
+    _forking.close()
+
+
+def _leave_to_the_parent() -> None:  # pragma: no cover  # in forked children, which tests/test_processes.py looks at
+    _forking.pop_all()  # a child's locks are new
     for store in list(_opened):
         store._forked()
 
 
 atexit.register(_leave_all)
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_leave_to_the_parent)
+    os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_leave_to_the_parent)

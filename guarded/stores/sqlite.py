@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import sqlite3
@@ -9,10 +10,11 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from guarded._checks import checked_choice
 from guarded._errors import InvalidConfiguration, StoreUnavailable
+from guarded._locks import ForkSafeLock
 from guarded._scope import EVERYTHING, Scope
 from guarded.stores import Change, Member, Rows, Touched, _wire
 from guarded.stores._backend import (
@@ -123,12 +125,16 @@ class _File:
         self._listening: sqlite3.Connection | None = None
         self._version: int | None = None
         self._inode: tuple[int, int] | None = None
+        self._beside: dict[Path, tuple[int, int] | None] = {}
         self._opening = self._listening_since = 0
+        self._hearing = ForkSafeLock()
 
     # -- opening
 
     def open(self) -> None:
         """Open the file, make it if it is not there, and bring its schema up to date."""
+        if self._inode not in (None, _inode(self._path)):
+            self._abandon()
         self.close()
         self._check_place()
         with self._faults("cannot be opened"):
@@ -137,17 +143,42 @@ class _File:
             connection = self._connect()
             try:
                 self._check(connection)
-                _migrate(connection, self._in_transaction)
+                self._migrate(connection)
                 with self._in_transaction(connection):
-                    """It can be written."""
+                    connection.execute("DELETE FROM applied WHERE process = ''")  # to see that it can be written
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
-        stat = self._path.stat()
-        self._inode = stat.st_dev, stat.st_ino
+        self._inode = _inode(self._path)
+        self._beside = {path: _inode(path) for path in self._files_beside()}
+
+    def _files_beside(self) -> list[Path]:
+        return [self._path.with_name(f"{self._path.name}{suffix}") for suffix in ("-wal", "-shm")]
+
+    def _abandon(self) -> None:
+        """Let go of a file that was removed or replaced.
+
+        To close its connections would remove the log of the file that has its name now. And its own log, if it was
+        left behind, would be taken for that file's.
+        """
+        with self._hearing:
+            for connection in (self._connection, self._listening):
+                if connection is not None:
+                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # never closed, also not at the very end
+            self._connection = self._listening = None
+        for path, inode in self._beside.items():
+            if inode is not None and _inode(path) == inode:
+                path.rename(path.with_name(f"{path.name}.left-{os.getpid()}-{os.urandom(4).hex()}"))
 
     def _check_place(self) -> None:
+        log = self._files_beside()[0]
+        if log.exists() and not self._path.exists():
+            raise StoreUnavailable(
+                f"{self.where} is gone, and its log {log.name} is there: somebody has removed one without the other."
+                " Whether trading is halted cannot be told. Restore it from a copy; or, if you are sure that nothing is"
+                " halted, remove the log as well"
+            )
         folder = self._path.parent
         if not folder.is_dir():
             raise StoreUnavailable(f"{self.where} cannot be opened: the folder {folder} does not exist; make it")
@@ -189,13 +220,27 @@ class _File:
             try:
                 connection.execute("PRAGMA journal_mode = DELETE")
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
-                _migrate(connection, self._in_transaction)
+                self._migrate(connection)
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:
                 connection.close()
             _take_name(new, self._path)
         finally:
             new.unlink(missing_ok=True)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the schema up to date, one version after the other."""
+        while (version := _schema_version(connection)) < len(MIGRATIONS):
+            with self._in_transaction(connection):
+                if _schema_version(connection) == version:  # else another process was quicker
+                    for statement in _statements(MIGRATIONS[version]):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {version + 1}")
+        if version > len(MIGRATIONS):
+            raise StoreUnavailable(
+                f"{self.where} has schema version {version}, and this guarded knows {len(MIGRATIONS)}: a newer guarded"
+                " wrote it. Install that one"
+            )
 
     def close(self) -> None:
         """Close the connection for the transactions; the other one is its thread's to close."""
@@ -206,13 +251,23 @@ class _File:
 
     def hush(self) -> None:
         """Close the other one."""
-        if self._listening is not None:
-            self._listening.close()
-        self._listening = self._version = None
+        with self._hearing:
+            if self._listening is not None:
+                self._listening.close()
+            self._listening = self._version = None
+
+    def still(self) -> ForkSafeLock:
+        """What the keeper holds while it reads."""
+        return self._hearing
 
     def forked(self) -> None:
-        """Keep the parent's connections as they are: to close them here would release its locks."""
-        _left_to_the_parent.extend([self._connection, self._listening])
+        """Close the parent's connections, which disturbs no lock of the parent's.
+
+        As long as they were open SQLite would believe that this process holds the locks that its parent holds.
+        """
+        for connection in (self._connection, self._listening):
+            if connection is not None and not connection.in_transaction:
+                connection.close()
         self._connection = self._listening = self._version = None
 
     # -- transactions
@@ -295,7 +350,7 @@ class _File:
     def wait(self, position: int) -> News:
         """Wait for a moment; then look whether something has changed."""
         time.sleep(POLL)
-        with self._faults("cannot be read"):
+        with self._hearing, self._faults("cannot be read"):
             self._check_inode()
             if self._listening is None or self._listening_since != self._opening:
                 self.hush()
@@ -309,11 +364,10 @@ class _File:
             return news
 
     def _check_inode(self) -> None:
-        try:
-            stat = self._path.stat()
-        except OSError as error:
-            raise StoreUnavailable(f"{self.where} is gone: {error}") from error
-        if (stat.st_dev, stat.st_ino) != self._inode:
+        inode = _inode(self._path)
+        if inode is None:
+            raise StoreUnavailable(f"{self.where} is gone")
+        if inode != self._inode:
             raise StoreUnavailable(f"{self.where} has been replaced by another file")
 
     def halts(self, scopes: Collection[Scope]) -> Mapping[Scope, HaltRecord]:
@@ -424,7 +478,6 @@ class _File:
 
 
 _STREAKS: Final = ("live", "gone")
-_left_to_the_parent: list[sqlite3.Connection | None] = []  # never closed: SQLite forbids to take them across a fork
 _HINTS: Final = {
     sqlite3.SQLITE_BUSY: "Another program holds it locked: find out which (fuser, lsof) and end it",
     sqlite3.SQLITE_LOCKED: "Another program holds it locked: find out which (fuser, lsof) and end it",
@@ -436,6 +489,15 @@ _HINTS: Final = {
 }
 
 
+def _inode(path: Path) -> tuple[int, int] | None:
+    """What a file is, whatever it is called; None if there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def _take_name(new: Path, path: Path) -> None:
     """Give a file its name, unless another process was quicker."""
     try:
@@ -445,25 +507,6 @@ def _take_name(new: Path, path: Path) -> None:
             new.rename(path)
     except FileExistsError:
         pass
-
-
-def _migrate(connection: sqlite3.Connection, transaction: Callable[[sqlite3.Connection], Any]) -> None:
-    """Bring the schema up to date, one version after the other.
-
-    Raises:
-        StoreUnavailable: A newer guarded has written it.
-    """
-    while (version := _schema_version(connection)) < len(MIGRATIONS):
-        with transaction(connection):
-            if _schema_version(connection) == version:  # else another process was quicker
-                for statement in _statements(MIGRATIONS[version]):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version + 1}")
-    if version > len(MIGRATIONS):
-        raise StoreUnavailable(
-            f"the SQLite file has schema version {version}, and this guarded knows {len(MIGRATIONS)}: a newer guarded"
-            " wrote it. Install that one"
-        )
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:
@@ -512,7 +555,7 @@ def _carried_out(connection: sqlite3.Connection, ticket: Ticket, touched: Touche
     _write_halts(connection, change, halts, ticket.process)
     _write_history(connection, change)
     position = _position(connection) if changed or change.streaks or change.halts or change.settled else None
-    return Committed(change, streaks, cleared, position)
+    return Committed(change, streaks, halts, cleared, position)
 
 
 def _found(
