@@ -26,7 +26,7 @@ from guarded.stores.shared import SharedStore
 from guarded.stores.sqlite import SQLiteStore
 from guarded.testing import recorded_events
 
-ROUNDS = int(os.environ.get("GUARDED_CHAOS_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("GUARDED_CHAOS_ROUNDS", "2"))
 FAILURES = min(500, 30 * ROUNDS)
 NAMES = [f"S{number}" for number in range(4)]
 
