@@ -19,7 +19,16 @@ from guarded._explained import explained
 from guarded._failure import checked_type
 from guarded._halt import HaltLevel
 from guarded._halt_manager import EmergencyHaltManager
-from guarded._operands import check_carried_out, check_known, checked_action, checked_url, moment_of, opened, shown
+from guarded._operands import (
+    check_carried_out,
+    check_known,
+    checked_action,
+    checked_url,
+    moment_of,
+    note_unknown,
+    opened,
+    shown,
+)
 from guarded._pipeline import LOGGER
 from guarded._scope import Scope, checked_scope
 from guarded._secrets import mask
@@ -174,8 +183,8 @@ def _look(url: str, scope: Scope, *, known: bool = False) -> Report:
     """
     with opened(url) as ledger:
         picture = _report.taken(ledger, shown(url))
-        if known:
-            check_known(picture, scope)
+        for note in note_unknown(picture, scope) if known else ():
+            _screen.say(note)
         return _report.status(picture, scope)
 
 
@@ -261,8 +270,8 @@ def _halt(
             raise InvalidConfiguration(f"{option}={value!r}: trading is halted on the record, so say who and why")
     with opened(url) as ledger:
         before = _report.taken(ledger, shown(url))
-        if not force:
-            check_known(before, scope, " (--force halts it all the same)")
+        for note in () if force else note_unknown(before, scope, " (--force halts it all the same)"):
+            _screen.say(note)
         manager = EmergencyHaltManager(ledger)
         changed = manager.trigger_halt(reason, strategy=strategy, symbol=symbol, level=level, by=by)
         check_carried_out(ledger, "halted")

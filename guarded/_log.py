@@ -198,6 +198,14 @@ def halted_already(asked: HaltRecord, halt: HaltRecord | None) -> None:
     emit(logging.WARNING, "guarded.halted_already", text, {**fields, "reason": asked.reason, "halt_reason": now})
 
 
+def halted_at_start(halts: Collection[HaltRecord]) -> None:
+    """Warn that a tracker starts halted: no event tells of it, for nothing has happened."""
+    for halt in halts:
+        text = f"Trading is still halted for {halt.scope} since {halt.since.isoformat()}: {halt.reason}"
+        fields = {"halt_scope": str(halt.scope), "since": halt.since.isoformat(), "reason": halt.reason}
+        emit(logging.WARNING, "guarded.halted_at_start", text, fields)
+
+
 def callback_taken_over(halt: HaltRecord) -> None:
     """Log that this process runs the halt callback that another one left undone."""
     text = f"The halt callback of {halt.scope} was left undone by another process; this one runs it: {halt.reason}"
@@ -208,15 +216,16 @@ def callback_taken_over(halt: HaltRecord) -> None:
 def store_lost(why: StoreUnavailable) -> None:
     """Announce that counts and halts are kept in this process alone, until the store is back."""
     text = (
-        f"The store is away: {why}. This process goes on counting by itself and still halts at the threshold;"
-        " other processes do not see it until the store is back."
+        f"The store is away: {str(why).rstrip('.?')}. This process goes on counting by itself and still halts at the"
+        " threshold; other processes do not see it until the store is back."
     )
     emit(logging.CRITICAL, "guarded.store_lost", text, {"error": str(why)})
 
 
 def store_back(merged: int) -> None:
     """Log that the store is back."""
-    text = f"The store is back; {merged} changes that were made here meanwhile are in it now."
+    changes = "1 change that was" if merged == 1 else f"{merged} changes that were"
+    text = f"The store is back; {changes} made here meanwhile {'is' if merged == 1 else 'are'} in it now."
     emit(logging.WARNING, "guarded.store_back", text, {"merged": merged})
 
 

@@ -113,6 +113,31 @@ def check_known(picture: Picture, scope: Scope, hint: str = "") -> None:
             raise InvalidConfiguration(f"no {field} {name!r} is known here{_similar(name, known)}{hint}")
 
 
+def note_unknown(picture: Picture, scope: Scope, hint: str = "") -> list[str]:
+    """What a store does not know of a scope, for whoever may go on all the same: names are known once they fail.
+
+    Args:
+        picture: What the store holds.
+        scope: The names.
+        hint: What else to do, for the error's text.
+
+    Returns:
+        A note for each name that is like none that is known.
+
+    Raises:
+        InvalidConfiguration: A name is not known, and is like one that is.
+    """
+    notes = []
+    given: dict[Literal["strategy", "symbol"], str | None] = {"strategy": scope.strategy, "symbol": scope.symbol}
+    for field, name in given.items():
+        known = picture.names(field)
+        if name is not None and name not in known:
+            if similar := _similar(name, known):
+                raise InvalidConfiguration(f"no {field} {name!r} is known here{similar}{hint}")
+            notes.append(f"nothing has been recorded of {field} {name!r} yet")
+    return notes
+
+
 def _similar(name: str, known: Collection[str]) -> str:
     """`"; did you mean 'VWAP'?"` where a name is known that looks like this one, in whatever case."""
     folded = {other.casefold(): other for other in sorted(known)}

@@ -150,6 +150,8 @@ class FailureTracker:
         _exempt.add_dependent(self)
         self._refresh()
         self._write_down("start", details=self._settings_in_words())
+        if self._store.survives_restart:
+            _log.halted_at_start(tuple(self._store.halts.values()))
         self._identity = _register(self, os.urandom(8).hex())
 
     def __reduce__(self) -> tuple[Callable[..., FailureTracker], tuple[str, dict[str, Any]]]:

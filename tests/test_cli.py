@@ -611,9 +611,11 @@ class TestNames:
             assert done == (2, "", f"guarded: no {option} {given!r} is known here; did you mean {meant!r}?{hint}\n")
 
     def test_a_name_like_none(self, cli: Command, bot: Bot) -> None:
-        """A name that is like none that the store knows gets no guess."""
+        """A name that is like none that the store knows gets no guess: a status is that of a name without failures."""
         fail(bot())
-        assert cli("status", "--strategy", "Momentum").err == "guarded: no strategy 'Momentum' is known here\n"
+        assert cli("history", "--strategy", "Momentum").err == "guarded: no strategy 'Momentum' is known here\n"
+        done = cli("status", "--symbol", "TSLA")
+        assert (done.status, done.err) == (0, "guarded: nothing has been recorded of symbol 'TSLA' yet\n")
 
     def test_an_empty_name(self, cli: Command, bot: Bot) -> None:
         """An empty name is none."""
@@ -631,9 +633,9 @@ class TestNames:
         tracker.halt_manager.trigger_halt("drill", strategy="Halt", symbol="HALT")
         succeed(tracker, "Success", "SUCCESS")
         for name in ("Streak", "Last", "Halt", "Success"):
-            assert cli("status", "--strategy", name).status != 2
-            assert (cli("status", "--symbol", name.upper()).status == 2) is (name == "Success")
-        assert cli("status", "--strategy", "Total").status == 2
+            assert cli("history", "--strategy", name).status != 2
+            assert (cli("history", "--symbol", name.upper()).status == 2) is (name == "Success")
+        assert cli("history", "--strategy", "Total").status == 2
 
     def test_totals(self, cli: Command, bot: Bot) -> None:
         """A name whose failures are no longer in the history is known by its totals."""
@@ -1007,13 +1009,15 @@ class TestHalt:
         assert list(halts(tracker)) == [halted]
 
     def test_a_name_that_is_not_known(self, cli: Command, bot: Bot) -> None:
-        """A name that the store does not know is halted with `--force` only."""
-        tracker = bot()
-        order = ["halt", "--by", "ana", "--reason", "drill", "--strategy", "Momentum"]
-        assert cli(*order).status == 2
-        assert halts(tracker) == {}
-        assert cli(*order, "--force").status == 0
+        """A name of which nothing has been recorded is halted, with a note; one like a known name with `--force`."""
+        fail(tracker := bot())
+        order = ["halt", "--by", "ana", "--reason", "drill", "--strategy"]
+        done = cli(*order, "Momentum")
+        assert (done.status, done.err) == (0, "guarded: nothing has been recorded of strategy 'Momentum' yet\n")
+        assert cli(*order, "VWPA").status == 2
         assert halts(tracker) == {"strategy Momentum": "drill"}
+        assert cli(*order, "VWPA", "--force")[::2] == (0, "")
+        assert halts(tracker) == {"strategy Momentum": "drill", "strategy VWPA": "drill"}
 
     def test_twice(self, cli: Command, bot: Bot) -> None:
         """What is halted already stays so; the reason is added, and the exit status is 0."""
@@ -1277,7 +1281,7 @@ class TestScreen:
     def test_errors_are_one_line(self, cli: Command, bot: Bot) -> None:
         """A name in an error's text cannot break its line or reach the terminal."""
         bot()
-        done = cli("status", "--strategy", f"a\n{ESCAPE}")
+        done = cli("history", "--strategy", f"a\n{ESCAPE}")
         assert done.err == "guarded: no strategy 'a\\n\\x1b[2J' is known here\n"
 
     def test_nothing_is_cut_off(self, cli: Command, bot: Bot) -> None:

@@ -7,7 +7,9 @@ import functools
 import logging
 import multiprocessing
 import os
+import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -336,6 +338,38 @@ class TestFilesAtTheStart:
         assert len(list(folder.iterdir())) == before
 
 
+class TestClosed:
+    def test_a_closed_ledger_is_one_file(self, hire: Hire, tmp_path: Path) -> None:
+        """Once the last process has closed a file, or has ended, everything is in it: a copy of it is a whole one."""
+        path, copy = tmp_path / "guarded.db", tmp_path / "copy.db"
+        worker = hire(f"sqlite:///{path}?durability=process", threshold=3)
+        ready(worker)
+        worker.ask("fail", "bad", "AAPL", 3)
+        assert worker.end() == 0
+        assert [file.name for file in tmp_path.iterdir()] == ["guarded.db"]
+        with closing(SQLiteStore(path)) as store:
+            FailureTracker(store=store).record_failure("VWAP", "AAPL", ValueError("bad bar"))
+            heard(lambda: path.with_name("guarded.db-wal").exists())
+        shutil.copy(path, copy)
+        with closing(SQLiteStore(copy)) as store:
+            tracker = FailureTracker(store=store)
+            assert tracker.strategy_failures == {"bad": 3, "VWAP": 1}
+            assert tracker.halt_triggered
+
+    def test_a_closed_store_has_left_its_server(self, own_server: Server, tmp_path: Path) -> None:
+        """A store that is closed holds no connection any more once its thread has ended."""
+
+        def listening() -> int:
+            return sum(thread.name == "guarded store" for thread in threading.enumerate())
+
+        before = listening()
+        with own_server.client() as client:
+            with opened(f"{own_server.url}?namespace={tmp_path.name}"):
+                heard(lambda: "xread" in [each["cmd"] for each in client.client_list()])
+            heard(lambda: listening() <= before)
+            assert "guarded" not in [each["name"] for each in client.client_list()]
+
+
 class Disk:
     """A disk that becomes full: one of its own, or, as a stand-in for one, a limit to the size of a worker's files."""
 
@@ -408,6 +442,16 @@ class TestFilesWhileRunning:
         assert after["strategies"] == before["strategies"]
         with closing(SQLiteStore(path)) as store:
             assert FailureTracker(store=store).halt_triggered
+
+    def test_the_reason_is_the_latest_one(self, tmp_path: Path) -> None:
+        """Why the store is away is what the last attempt to open it has met."""
+        path = tmp_path / "guarded.db"
+        (text := tmp_path / "orders").write_text("orders")
+        with closing(SQLiteStore(path)) as store:
+            tracker = FailureTracker(store=store)
+            text.replace(path)
+            heard(lambda: tracker.degraded is not None and "has been replaced" in tracker.degraded)
+            heard(lambda: tracker.degraded is not None and "is damaged" in tracker.degraded)
 
     @pytest.mark.parametrize("how", ["removed", "removed alone", "replaced", "replaced alone"])
     def test_a_file_that_is_taken_away(self, how: str, hire: Hire, tmp_path: Path) -> None:

@@ -104,6 +104,14 @@ class TestSettings:
         with pytest.raises(InvalidConfiguration, match=r"url='redis://localhost/0' of RedisStore: it cannot be read"):
             RedisStore("redis://localhost/0?db=no")
 
+    def test_what_a_url_may_not_have(self) -> None:
+        """A setting that nobody knows, and a database that is no number, are errors that name them."""
+        with pytest.raises(InvalidConfiguration, match="knows a setting 'namspace'; did you mean 'namespace'"):
+            open_store("redis://localhost/0?namspace=prod")
+        for url in ("redis://localhost/abc", "redis://localhost/0/1"):
+            with pytest.raises(InvalidConfiguration, match="expected the number of a database after host/"):
+                RedisStore(url)
+
     def test_urls(self, server: Server) -> None:
         """Namespace and timeout may stand in the URL; the rest of its settings goes to redis-py."""
         url = f"{server.url}?namespace=of-a-url&timeout=2.5&health_check_interval=7"
@@ -163,8 +171,12 @@ class TestServers:
     def test_one_that_wants_a_password(self, servers: Callable[..., Server]) -> None:
         """User and password are taken from the URL; a wrong one is an error that says so."""
         server = servers("--requirepass", "hush", "--appendonly", "yes")
-        with pytest.raises(StoreUnavailable, match=r"cannot be reached: .*See to user and password in the URL"):
+        with pytest.raises(StoreUnavailable, match=r"refuses the user: .*See to user and password in the URL"):
             RedisStore(server.url.replace("127", "bot:wrong@127"))
+        with pytest.raises(
+            StoreUnavailable, match=r"refuses the user: it wants a password\. See to user and password in the URL"
+        ):
+            RedisStore(server.url)
         store = RedisStore(server.url.replace("127", ":hush@127"))
         assert repr(store) == f"RedisStore({server.url.replace('127', '***@127')!r}, namespace='default')"
         store.close()

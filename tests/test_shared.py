@@ -73,13 +73,15 @@ def shared(store: Store) -> SharedStore:
 
 
 class TestRestart:
-    def test_a_halt_survives(self, place: Place) -> None:
-        """A new process on the ledger is halted, knows why, refuses, and can be resumed."""
+    def test_a_halt_survives(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+        """A new process on the ledger is halted, says so, knows why, refuses, and can be resumed."""
         before = place.open()
         tracker = FailureTracker(store=before)
         fail(tracker, 3)
         shared(before).close()
+        caplog.clear()
         after = FailureTracker(store=place.open())
+        assert "Trading is still halted for everything since" in caplog.text
         assert after.halt_triggered
         assert after.halts == tracker.halts
         assert guarded_signal(tracker=after)(lambda: "long")() is None

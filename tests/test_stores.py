@@ -33,6 +33,8 @@ class TestOpening:
             ("sqlite://bot:hush@guarded.db", r"store='sqlite://bot:hush@guarded.db': expected 'sqlite:///"),
             ("http://host/0?password=hush", r"store='http://host/0': expected"),
             ("sqlite://guarded.db", "expected 'sqlite:///guarded.db' for a path from here"),
+            ("sqlite:/var/guarded.db", "expected 'sqlite:///guarded.db' for a path from here"),
+            ("guarded.db", "or 'rediss://host:6379/0'; did you mean 'sqlite:///guarded.db'"),
             ("sqlite:///", "expected 'sqlite:///guarded.db' for a path from here"),
             ("sqlite:///x.db?durabilty=process", "it knows no setting 'durabilty'; did you mean 'durability'"),
             ("sqlite:///x.db?timeout=soon", "timeout='soon': expected a number"),

@@ -58,7 +58,8 @@ def _open(url: str) -> SharedStore:
         return _sqlite(url)
     if scheme in ("redis", "rediss"):
         return _redis(url)
-    raise InvalidConfiguration(f"store={shown(url)!r}: expected {EXPECTED}")
+    hint = f"; did you mean 'sqlite:///{url}'?" if url.endswith((".db", ".sqlite")) and "://" not in url else ""
+    raise InvalidConfiguration(f"store={shown(url)!r}: expected {EXPECTED}{hint}")
 
 
 def _sqlite(url: str) -> SharedStore:
@@ -66,7 +67,7 @@ def _sqlite(url: str) -> SharedStore:
 
     parts = urlsplit(url)
     path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or not path:
+    if not url.startswith("sqlite:///") or not path:
         raise InvalidConfiguration(
             f"store={shown(url)!r}: expected 'sqlite:///guarded.db' for a path from here, or 'sqlite:////var/lib/guarded.db'"
         )
@@ -78,6 +79,8 @@ def _redis(url: str) -> SharedStore:
 
     parts = urlsplit(url)
     settings = _settings(url, parts, {"namespace": str, "timeout": float}, passing_on=True)
+    if not settings:
+        return RedisStore(url)
     rest = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in settings]
     return RedisStore(parts._replace(query=urlencode(rest)).geturl(), **settings)
 

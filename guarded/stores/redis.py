@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from guarded import _log
+from guarded._classnames import near_miss
 from guarded._errors import InvalidConfiguration, StoreUnavailable
 from guarded._locks import ForkSafeLock
 from guarded.stores import Change, Member, Rows, Touched, _wire
@@ -78,6 +80,7 @@ KEYS: Final = (
     "members",
     "successes",
 )
+_DATABASE = re.compile(r"/?[0-9]*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
@@ -111,6 +114,10 @@ class RedisStore(SharedStore):
         if not isinstance(url, str) or not url.startswith(("redis://", "rediss://")):
             given = shown(url) if isinstance(url, str) else url
             raise InvalidConfiguration(f"url={given!r} of RedisStore: expected redis://host:6379/0 or rediss://...")
+        if not _DATABASE.fullmatch(urlsplit(url).path):
+            raise InvalidConfiguration(
+                f"url={shown(url)!r} of RedisStore: expected the number of a database after host/"
+            )
         if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
             raise InvalidConfiguration(
                 f"namespace={namespace!r} of RedisStore: expected up to 100 letters, digits and _.:-"
@@ -261,7 +268,9 @@ class _Server:
         try:
             yield
         except redis.exceptions.AuthenticationError as error:
-            raise StoreUnavailable(f"{self.where} {what}: {error}. See to user and password in the URL") from error
+            raise StoreUnavailable(
+                f"{self.where} refuses the user: {_told(error)}. See to user and password in the URL"
+            ) from error
         except _FAULTS as error:
             raise StoreUnavailable(f"{self.where} {what}: {_told(error)}") from error
         except (ValueError, TypeError, KeyError) as error:
@@ -422,12 +431,21 @@ def _client(url: str, timeout: float, *, cluster: bool = False) -> Any:
     try:
         if cluster:
             return redis.cluster.RedisCluster.from_url(url, **settings)
-        return redis.Redis.from_url(url, retry=retry, **settings)
+        client = redis.Redis.from_url(url, retry=retry, **settings)
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # it says which settings it does not take
+    except TypeError as error:
+        name = str(error).rpartition(" ")[2].strip("'")
+        raise InvalidConfiguration(
+            f"url={shown(url)!r} of RedisStore: neither the store nor redis-py knows a setting {name!r}"
+            f"{near_miss(name, ('namespace', 'timeout'))}"
+        ) from None
     except ValueError as error:
         why = "it cannot be read; write / : @ and the like in user and password as %2F and so on"
         raise InvalidConfiguration(
             f"url={shown(url)!r} of RedisStore: {why if '@' in url or '?' in url else error}"
         ) from None
+    return client
 
 
 @cache
@@ -438,6 +456,10 @@ def _digest(script: str) -> str:
 
 def _told(error: Exception) -> str:
     text = str(error).partition(" script: ")[0].rstrip(".") or type(error).__name__
+    if "HELLO AUTH" in text or "Authentication required" in text:
+        return "it wants a password"
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return text
     for kind, hint in _HINTS:
         if isinstance(error, kind):
             return f"{text}. {hint}"
