@@ -112,8 +112,9 @@ class Worker:
 
     def shoot(self) -> None:
         """Send SIGKILL to it and its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # else its number may be somebody else's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """End it by SIGKILL, and reap it: a process that nobody has reaped counts as alive."""
@@ -129,11 +130,16 @@ class Worker:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+        heard(self._has_ended, 60)
+        self.shoot()  # children that are left, which hold its pipes open
         return self._reap()
+
+    def _has_ended(self) -> bool:
+        """Whether it has; it is not reaped, so that its number stays its own."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _reap(self) -> int:
         status = self._process.wait(60)
-        self.shoot()  # children that are left hold its pipes open
         for thread in self._threads:
             thread.join(60)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):

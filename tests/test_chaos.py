@@ -416,13 +416,16 @@ class TestCutOff:
         heard(lambda: len(other._store.members()) == 2)
         fleet.proxy.hold(requests=True)
         previous = signal.signal(
-            signal.SIGALRM, lambda _number, _frame: tracker.halt_manager.trigger_halt("kill switch")
+            signal.SIGUSR1, lambda _number, _frame: tracker.halt_manager.trigger_halt("kill switch")
         )
+        here = threading.get_ident()
+        switch = threading.Timer(0.3, lambda: signal.pthread_kill(here, signal.SIGUSR1))
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            switch.start()
             fail(tracker)
         finally:
-            signal.signal(signal.SIGALRM, previous)
+            switch.join()
+            signal.signal(signal.SIGUSR1, previous)
         assert tracker.halt_triggered
         fleet.proxy.cut()
         fleet.proxy.release()

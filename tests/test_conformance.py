@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import pwd
 import signal
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType
@@ -25,6 +28,7 @@ from guarded import (
     TradingResumed,
     guarded_signal,
 )
+from guarded._audit import Origin, here
 from guarded.stores import ALL, Change, Rows, Store, Touched
 from guarded.testing import FakeClock, recorded_events
 
@@ -394,6 +398,19 @@ class TestAudit:
         assert resume.details["episode"] == by_threshold.details["episode"] == by_hand.details["halted_already"]
         assert all(entry.at == clock.now() for entry in entries)
         assert len({entry.origin for entry in entries}) == 1
+
+    def test_the_user_of_the_system(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The user in the audit is that of the process, whatever the environment says; without a name its number."""
+        monkeypatch.setenv("LOGNAME", "ceo")
+        monkeypatch.setenv("USER", "ceo")
+        EmergencyHaltManager(store).trigger_halt("drill")
+        assert store.audit()[-1].origin == Origin(socket.gethostname(), os.getpid(), pwd.getpwuid(os.geteuid()).pw_name)
+
+        def nobody(_user: int) -> None:
+            raise KeyError
+
+        monkeypatch.setattr(pwd, "getpwuid", nobody)
+        assert here().os_user == f"uid {os.geteuid()}"
 
     def test_it_is_a_claim(self, store: Store) -> None:
         """What somebody says to be their name is labelled as a claim."""

@@ -17,6 +17,7 @@ from stores import Place, heard
 from guarded import FailureTracker, InvalidConfiguration, Scope, StoreUnavailable, guarded_signal
 from guarded.stores import Change, Touched, open_store
 from guarded.stores import redis as module
+from guarded.stores._backend import News
 from guarded.stores.redis import KEYS, RedisStore
 from guarded.stores.shared import SharedStore
 
@@ -222,6 +223,12 @@ class TestServers:
         assert tracker.total_failures == 1
         store.close()
 
+    def test_one_that_does_not_say_its_policy(self, place: Place) -> None:
+        """A server that does not say whether it may drop keys is refused."""
+        backend: Any = opened(place)._backend
+        with pytest.raises(StoreUnavailable, match=r"does not say its maxmemory-policy, and may drop a halt"):
+            backend._check({"redis_version": "7.0.0"})
+
     def test_one_that_is_too_old(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server older than 6.2 is refused."""
         monkeypatch.setattr(module, "OLDEST", (99, 0))
@@ -382,6 +389,33 @@ class TestWhatIsThere:
         one.record_failure("VWAP", "AAPL", "late")
         one.record_failure("RSI", "AAPL", "late")
         heard(lambda: len(store.live) == 2)
+
+    def test_many_changes_at_once_are_not_read_one_by_one(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process that finds very many changes reads what is there now."""
+        monkeypatch.setattr(module, "MOST", 3)
+        one, two = FailureTracker(store=opened(place)), FailureTracker(store=opened(place))
+        store = two._store
+        assert isinstance(store, SharedStore)
+        with store._lock:  # it cannot take them over meanwhile
+            for number in range(8):
+                one.record_failure(f"S{number}", "AAPL", "late")
+        heard(lambda: len(store.live) == 8)
+
+    def test_an_answer_that_comes_too_late(self, place: Place) -> None:
+        """What was asked before everything was read anew says nothing new."""
+        store = opened(place)
+        backend: Any = store._backend
+        xread = backend._listening.xread
+
+        def late(*args: Any, **kwargs: Any) -> Any:
+            backend._last_id = "1-1"
+            return xread(*args, **{**kwargs, "block": 1})
+
+        store.close()
+        backend.open()
+        backend._listening.xread = late
+        assert backend.wait(0) == News(0)
+        backend.close()
 
     def test_members_that_were_silent_for_long_are_forgotten(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

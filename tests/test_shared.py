@@ -6,10 +6,12 @@ import asyncio
 import copy
 import gc
 import logging
+import os
 import pickle
 import signal
 import sqlite3
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -39,10 +41,11 @@ from guarded import (
     set_mode,
     track_signal,
 )
-from guarded.stores import Change, Rows, Store, Touched, redis
+from guarded.stores import ALL, Change, Rows, Store, Touched, redis
 from guarded.stores._backend import Committed, Decide, News, Ticket
+from guarded.stores._keeper import aside
 from guarded.stores.redis import RedisStore
-from guarded.stores.shared import SharedStore
+from guarded.stores.shared import SharedStore, _Task
 from guarded.stores.sqlite import SQLiteStore
 from guarded.testing import FakeClock, recorded_events
 
@@ -1099,6 +1102,70 @@ class TestLife:
         heard(lambda: "SystemExit" in caplog.text)
         outage.end()
         heard(lambda: tracker.degraded is None)
+
+    def test_the_parent_of_a_fork(self, place: Place) -> None:
+        """A fork waits for what is under way, and its parent goes on as before."""
+        tracker = FailureTracker(store=place.open())
+        fail(tracker)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
+            child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        fail(tracker, 2)
+        assert tracker.halt_triggered
+        assert tracker.degraded is None
+
+    def test_a_handler_at_the_last_moment(self, place: Place) -> None:
+        """What a signal handler changes at the very end of a transaction is carried out at once as well."""
+        store = shared(place.open())
+
+        class Late(list[Any]):
+            asked = 0
+
+            def __bool__(self) -> bool:
+                self.asked += 1
+                if self.asked == 3:  # after it was seen that there is nothing left to carry out
+                    self.append(_Task(Touched(), lambda _rows: Change(counted=[ALL])))
+                return len(self) > 0
+
+        store._journal = Late()
+        store.update(Touched(), lambda _rows: Change(counted=[ALL]))
+        assert store._journal == []
+        assert store.read().totals == {ALL: 2}
+
+    def test_a_backend_that_is_lost_while_catching_up(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A call that finds its copy behind, and the backend gone, leaves the rest to the keeper."""
+        tracker = FailureTracker(store=place.open())
+        store = shared(tracker._store)
+
+        def gone() -> None:
+            raise StoreUnavailable("gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store._backend, "snapshot", gone)
+            store._behind = True
+            fail(tracker)
+            assert tracker.degraded == "gone"
+        heard(lambda: tracker.degraded is None)
+
+    def test_a_closed_store_is_not_opened_again(self, place: Place) -> None:
+        """A keeper that comes too late leaves a closed store closed."""
+        store = shared(place.open())
+        store.close()
+        store._recover()
+        assert store.lost is not None
+
+    def test_no_thread_for_a_callback(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        """Where no thread can be started that is reported."""
+
+        def refuse(_thread: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        aside(gc.collect)
+        assert "no thread can be started; it is tried again" in caplog.text
 
     def test_closed_twice(self, place: Place) -> None:
         """Closing a store twice is harmless."""

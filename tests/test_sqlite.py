@@ -181,6 +181,28 @@ class TestTheFile:
             with pytest.raises(StoreUnavailable, match=says):
                 SQLiteStore(tmp_path / name)
 
+    def test_a_log_without_its_file(self, tmp_path: Path) -> None:
+        """A log whose file is gone is no reason to begin anew: what was halted may be in it."""
+        (tmp_path / "guarded.db-wal").touch()
+        with pytest.raises(StoreUnavailable, match=r"is gone, and its log guarded\.db-wal is there"):
+            SQLiteStore(tmp_path / "guarded.db")
+
+    def test_what_is_no_lock(self, opened: Callable[..., SQLiteStore]) -> None:
+        """What is wrong for another reason than a lock is not tried again, and leaves no transaction open."""
+        backend: Any = opened()._backend
+        connection = backend._connection
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            backend._patiently(lambda: connection.execute("SELECT * FROM elsewhere"))
+
+        def rolled_back_already() -> None:
+            with backend._in_transaction(connection):
+                connection.execute("ROLLBACK")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            rolled_back_already()
+        assert not connection.in_transaction
+
     def test_damage_that_shows_when_it_is_read(self, opened: Callable[..., SQLiteStore]) -> None:
         """Rows that guarded did not write are damage."""
         path = opened().path
