@@ -194,7 +194,7 @@ class SharedStore(Store):
             appeared = self._update(touched, change, here=not outermost)
         self._watchers.tell(appeared)
         lost = self._lost
-        if lost is not None and lost is not before:
+        if before is None and lost is not None:
             self._tell_lost(lost)
         if self._behind and self._lost is None:
             self._catch_up_here()
@@ -474,12 +474,10 @@ class SharedStore(Store):
             self._tell_lost(error)
 
     def _lose_quietly(self, error: StoreUnavailable) -> bool:
-        """Whether it was not lost already."""
+        """Know why it is away by now; whether it was not lost already."""
         with self._lock:
-            if self._lost is not None:
-                return False
-            self._lost = error
-            return True
+            before, self._lost = self._lost, error
+            return before is None
 
     def _tell_lost(self, error: StoreUnavailable) -> None:
         entry = AuditEntry(datetime.now(UTC), "store_lost", reason=str(error))

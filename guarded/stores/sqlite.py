@@ -126,7 +126,6 @@ class _File:
         self._version: int | None = None
         self._inode: tuple[int, int] | None = None
         self._beside: dict[Path, tuple[int, int] | None] = {}
-        self._opening = self._listening_since = 0
         self._hearing = ForkSafeLock()
 
     # -- opening
@@ -243,8 +242,8 @@ class _File:
             )
 
     def close(self) -> None:
-        """Close the connection for the transactions; the other one is its thread's to close."""
-        self._opening += 1
+        """Close both connections; the last one of all to be closed brings what is in the log into the file."""
+        self.hush()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -351,10 +350,9 @@ class _File:
         """Wait for a moment; then look whether something has changed."""
         time.sleep(POLL)
         with self._hearing, self._faults("cannot be read"):
+            self._opened()
             self._check_inode()
-            if self._listening is None or self._listening_since != self._opening:
-                self.hush()
-                self._listening_since = self._opening
+            if self._listening is None:
                 self._listening = self._connect()
             version = self._listening.execute("PRAGMA data_version").fetchone()[0]
             if version == self._version:
