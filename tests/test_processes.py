@@ -367,7 +367,7 @@ class TestClosed:
             with opened(f"{own_server.url}?namespace={tmp_path.name}"):
                 heard(lambda: "xread" in [each["cmd"] for each in client.client_list()])
             heard(lambda: listening() <= before)
-            assert "guarded" not in [each["name"] for each in client.client_list()]
+            heard(lambda: "guarded" not in [each["name"] for each in client.client_list()])
 
 
 class Disk:

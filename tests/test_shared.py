@@ -228,15 +228,15 @@ class TestOtherProcesses:
         """A process that hears of an end and of a new halt at once is told of both, in that order."""
         store = shared(place.open())
         one, two = FailureTracker(store=place.open()), FailureTracker(store=store)
-        one.halt_manager.trigger_halt("first")
-        heard(lambda: two.halt_triggered)
-        with store._lock, recorded_events(two) as others:  # it cannot look meanwhile
-            one.resume(by="ana", reason="over")
-            one.halt_manager.trigger_halt("second")
         with recorded_events(two) as others:
+            one.halt_manager.trigger_halt("first")
+            heard(lambda: two.halt_triggered)
+            with store._lock:  # it cannot look meanwhile
+                one.resume(by="ana", reason="over")
+                one.halt_manager.trigger_halt("second")
             heard(lambda: two.halt_reason == "second")
-            heard(lambda: len(others.events) == 2)
-        assert [type(event) for event in others.events] == [TradingResumed, HaltTriggered]
+            heard(lambda: len(others.events) == 3)
+        assert [type(event) for event in others.events] == [HaltTriggered, TradingResumed, HaltTriggered]
 
     def test_without_a_manager_there_is_nobody_to_tell(self, place: Place) -> None:
         """A store whose managers are gone keeps up to date all the same."""

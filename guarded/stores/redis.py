@@ -143,6 +143,7 @@ class _Server:
         self._timeout = timeout
         self._client: Any = None
         self._listening: Any = None
+        self._asking: Any = None
         self._last_id = "0-0"
         self._heard = False
         self._warned = False
@@ -211,7 +212,10 @@ class _Server:
         self._client = self._listening = None
 
     def hush(self) -> None:
-        """Both are closed already."""
+        """Close what the question was asked with: it may have connected again when it was interrupted."""
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
 
     def still(self) -> ForkSafeLock:
         """Nothing has to wait: what is under way goes on in the parent."""
@@ -297,6 +301,7 @@ class _Server:
             listening, last_id = self._listening, self._last_id
             if listening is None:
                 raise StoreUnavailable(f"{self.where} is closed")
+            self._asking = listening
             if self._heard:
                 time.sleep(PAUSE)
             block = int(LISTEN * 1_000)
