@@ -41,6 +41,9 @@ from guarded.stores import open_store
 from guarded.stores.shared import SharedStore
 from guarded.stores.sqlite import SQLiteStore
 
+# The tests' own proxy ends with sockets that its loop has accepted and not got to yet.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket")
+
 Hire = Callable[..., Worker]
 
 NEVER = [ConsecutiveFailures(OUT_OF_REACH)]
