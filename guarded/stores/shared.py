@@ -112,6 +112,7 @@ class SharedStore(Store):
         self._halts.update(self._open().halts)
         self._keep()
         _opened.add(self)
+        weakref.finalize(self, backend.close).atexit = False  # at the exit `_leave_all` does more than that
 
     def _open(self) -> Snapshot:
         """Open the backend, and read what has to be known."""

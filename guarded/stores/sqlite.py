@@ -338,12 +338,13 @@ class _File:
     def snapshot(self) -> Snapshot:
         """Everything that a process has to know."""
         with self._faults("cannot be read"), _reading(self._opened()) as connection:
-            callbacks = connection.execute("SELECT episode, runner FROM callbacks")
+            callbacks = connection.execute("SELECT episode, runner FROM callbacks").fetchall()
+            scopes = connection.execute("SELECT scope FROM streaks").fetchall()
             return Snapshot(
                 _position(connection),
-                {_wire.scope_of(text) for (text,) in connection.execute("SELECT scope FROM streaks")},
+                {_wire.scope_of(text) for (text,) in scopes},
                 _halts(connection),
-                dict(callbacks.fetchall()),
+                dict(callbacks),
             )
 
     def wait(self, position: int) -> News:
