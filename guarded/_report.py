@@ -70,7 +70,7 @@ def taken(store: SharedStore, where: str) -> Picture:
     Raises:
         StoreUnavailable: It is away: what it is known to have held before says nothing of how it stands.
     """
-    picture = Picture(
+    return Picture(
         where,
         datetime.now(UTC),
         store.read(),
@@ -79,9 +79,6 @@ def taken(store: SharedStore, where: str) -> Picture:
         [member for member in store.members() if member.identity != store._identity],
         frozenset(store.unsettled()),
     )
-    if store.lost is not None:
-        raise store.lost
-    return picture
 
 
 def status(picture: Picture, scope: Scope = EVERYTHING) -> Report:

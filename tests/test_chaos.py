@@ -27,7 +27,7 @@ from guarded.stores.sqlite import SQLiteStore
 from guarded.testing import recorded_events
 
 # The tests' own proxy ends with sockets that its loop has accepted and not got to yet.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket")
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|function _Selector)")
 
 ROUNDS = int(os.environ.get("GUARDED_CHAOS_ROUNDS", "2"))
 FAILURES = min(500, 30 * ROUNDS)

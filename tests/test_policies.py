@@ -124,6 +124,29 @@ class TestSettings:
         assert policy.level is HaltLevel.REDUCING
         assert all(isinstance(kind, FailureType) for kind in policy.types)
 
+    @pytest.mark.parametrize(
+        ("settings", "says"),
+        [
+            ({"scope": "global", "shared": "yes"}, r"ConsecutiveFailures(shared)='yes': expected True or False"),
+            (
+                {"shared": True},
+                'ConsecutiveFailures(shared=True) is for scope="global": the streak of each key is shared',
+            ),
+        ],
+    )
+    def test_shared(self, settings: dict[str, Any], says: str) -> None:
+        """Only the streak of everything can be asked to be the fleet's, by True or False."""
+        with pytest.raises(InvalidConfiguration) as caught:
+            consecutive(**settings)
+        assert says in str(caught.value)
+
+    def test_a_block_that_is_exempt_where_nothing_is_halted(self) -> None:
+        """A block that would run while halted is entered the long way as any, where successes are counted."""
+        tracker = FailureTracker(policies=[rate(calls=1)])
+        with track_signal("VWAP", "AAPL", tracker=tracker, when_halted="run") as signal:
+            signal.value = "long"
+        assert signal.value == "long"
+
     def test_defaults(self) -> None:
         """By default a policy counts each key, looks at every type, and halts everything."""
         assert repr(ConsecutiveFailures(3)) == (

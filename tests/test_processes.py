@@ -42,7 +42,7 @@ from guarded.stores.shared import SharedStore
 from guarded.stores.sqlite import SQLiteStore
 
 # The tests' own proxy ends with sockets that its loop has accepted and not got to yet.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket")
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|function _Selector)")
 
 Hire = Callable[..., Worker]
 

@@ -326,6 +326,20 @@ class TestChanges:
             store._backend.audit()
 
 
+def test_who_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of another user is there; without namespaces of processes their numbers are the machine's."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    mine = new_identity()
+    with monkeypatch.context() as patched:
+        patched.setattr("os.kill", refused)
+        assert not is_dead(mine)
+    monkeypatch.setattr(Path, "readlink", refused)
+    assert new_identity().count("/") == 0
+
+
 def test_who_is_dead() -> None:
     """A process of this machine whose number is nobody's is dead; of others, and of other machines, nobody knows."""
     mine = new_identity()

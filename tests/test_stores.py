@@ -206,5 +206,6 @@ class TestMemoryStore:
         assert (len(kept), kept[0].reason, kept[-1].reason) == (1_000, "drill 2", "drill 1001")
 
     def test_it_does_not_survive_a_restart(self) -> None:
-        """The memory store says that a restart forgets its halts."""
+        """The memory store says that a restart forgets its halts; no other process is on it."""
+        assert MemoryStore().members() == []
         assert MemoryStore().survives_restart is False
