@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ import pytest
 from stores import heard
 from threads import THREADS, together
 
-from guarded import FailureTracker, InvalidConfiguration, Scope, StoreUnavailable
+from guarded import EmergencyHaltManager, FailureTracker, InvalidConfiguration, Scope, StoreUnavailable
 from guarded.stores import Change, Touched, open_store, sqlite
 from guarded.stores._backend import Backend, Ticket, is_dead, new_identity
+from guarded.stores.shared import _Task
 from guarded.stores.sqlite import APPLICATION, SQLiteStore
 
 
@@ -349,3 +351,38 @@ def test_who_is_dead() -> None:
     assert not is_dead("elsewhere:4194305:00000000")
     assert not is_dead(f"{place}:x:00000000")
     assert not is_dead("")
+
+
+def test_a_store_without_trackers(opened: Callable[..., SQLiteStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store by itself wakes after a fork when it is asked, is lost when an answer fails, and merges all it missed."""
+    store = opened()
+    assert FailureTracker(halt_manager=EmergencyHaltManager(store))._store is store
+    gc.collect()
+    for question in (store.read, store.audit):
+        store._forked()
+        assert question() is not None
+        assert store.awake
+    backend = store._backend
+
+    def gone() -> None:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backend, "failures", gone)
+        patched.setattr(backend, "open", gone)
+        assert store.failures() == []
+        store._lose(StoreUnavailable("gone again"))
+        for _ in range(60):
+            store.update(Touched(), lambda _rows: Change(counted=[("all", "")]))
+        store._journal[0].number = 0
+    heard(lambda: store.lost is None)
+    assert store.read().totals == {("all", ""): 60}
+    again = _Task(Touched(), lambda _rows: Change(counted=[("all", "")]), number=1)
+    store._journal.append(again)
+    assert store.audit() != []
+    assert store.read().totals == {("all", ""): 60}, "that number had been carried out"
+    with monkeypatch.context() as patched:
+        patched.setattr(backend, "commit", lambda *_: gone())
+        store._lose(StoreUnavailable("gone"))
+        store.close()
+    assert store.lost is not None

@@ -38,7 +38,7 @@ try:
     import redis.cluster
     import redis.exceptions
     import redis.retry
-except ImportError as missing:
+except ImportError as missing:  # pragma: no cover  # tests/test_redis.py looks at it in a process of its own
     raise ImportError("RedisStore needs the package redis: install guarded[redis]") from missing
 
 if TYPE_CHECKING:

@@ -758,7 +758,7 @@ def _again(kind: Callable[..., SharedStore], place: str, settings: Mapping[str, 
 _opened: weakref.WeakSet[SharedStore] = weakref.WeakSet()
 
 
-def _leave_all() -> None:
+def _leave_all() -> None:  # pragma: no cover  # it runs when nothing is measured any more
     for store in list(_opened):
         store.close()
 
