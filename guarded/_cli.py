@@ -27,11 +27,11 @@ from guarded._operands import (
     moment_of,
     note_unknown,
     opened,
-    shown,
 )
 from guarded._pipeline import LOGGER
 from guarded._scope import Scope, checked_scope
 from guarded._secrets import mask
+from guarded.stores._urls import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -256,7 +256,7 @@ def _halt(
     level: Annotated[
         HaltLevel, typer.Option("--level", help="reducing: calls that only reduce positions still run.")
     ] = HaltLevel.HALTED,
-    force: Annotated[bool, typer.Option("--force", help="Halt a name that the store does not know.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Halt a name that is like a known one all the same.")] = False,
     as_json: Json = False,
 ) -> None:
     """Halt trading: everything, or a strategy, a symbol, or the two together.

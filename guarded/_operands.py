@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 from guarded._audit import Action
 from guarded._classnames import near_miss
 from guarded._errors import InvalidConfiguration, StoreUnavailable
-from guarded._secrets import mask
 from guarded.stores import _urls
 
 if TYPE_CHECKING:
@@ -45,11 +44,6 @@ def checked_url(url: str | None) -> str:
     return url
 
 
-def shown(url: str) -> str:
-    """A URL as it may be printed: without secrets."""
-    return mask(_urls.shown(url))
-
-
 @contextmanager
 def opened(url: str) -> Iterator[SharedStore]:
     """A store that is there already, until the block ends.
@@ -64,7 +58,7 @@ def opened(url: str) -> Iterator[SharedStore]:
     except InvalidConfiguration:
         raise
     except ValueError as fault:  # urllib cannot take it apart
-        raise InvalidConfiguration(f"--store={shown(url)!r}: {fault}") from fault
+        raise InvalidConfiguration(f"--store={_urls.shown(url)!r}: {fault}") from fault
     except ImportError as missing:
         raise StoreUnavailable(str(missing)) from missing
     try:
@@ -95,26 +89,18 @@ def check_carried_out(store: SharedStore, what: str) -> None:
         )
 
 
-def check_known(picture: Picture, scope: Scope, hint: str = "") -> None:
+def check_known(picture: Picture, scope: Scope) -> None:
     """See that a store knows the names of a scope.
-
-    Args:
-        picture: What the store holds.
-        scope: The names.
-        hint: What else to do, for the error's text.
 
     Raises:
         InvalidConfiguration: It does not know one.
     """
-    given: dict[Literal["strategy", "symbol"], str | None] = {"strategy": scope.strategy, "symbol": scope.symbol}
-    for field, name in given.items():
-        known = picture.names(field)
-        if name is not None and name not in known:
-            raise InvalidConfiguration(f"no {field} {name!r} is known here{_similar(name, known)}{hint}")
+    for field, name, similar in _unknown(picture, scope):
+        raise InvalidConfiguration(f"no {field} {name!r} is known here{similar}")
 
 
 def note_unknown(picture: Picture, scope: Scope, hint: str = "") -> list[str]:
-    """What a store does not know of a scope, for whoever may go on all the same: names are known once they fail.
+    """What a store does not know of a scope, for whoever may go on all the same: a symbol is known once it fails.
 
     Args:
         picture: What the store holds.
@@ -127,15 +113,20 @@ def note_unknown(picture: Picture, scope: Scope, hint: str = "") -> list[str]:
     Raises:
         InvalidConfiguration: A name is not known, and is like one that is.
     """
-    notes = []
+    unknown = list(_unknown(picture, scope))
+    for field, name, similar in unknown:
+        if similar:
+            raise InvalidConfiguration(f"no {field} {name!r} is known here{similar}{hint}")
+    return [f"nothing has been recorded of {field} {name!r} yet" for field, name, _ in unknown]
+
+
+def _unknown(picture: Picture, scope: Scope) -> Iterator[tuple[str, str, str]]:
+    """Of each name that a store does not know: whether it is a strategy or a symbol, the name, what may be meant."""
     given: dict[Literal["strategy", "symbol"], str | None] = {"strategy": scope.strategy, "symbol": scope.symbol}
     for field, name in given.items():
         known = picture.names(field)
         if name is not None and name not in known:
-            if similar := _similar(name, known):
-                raise InvalidConfiguration(f"no {field} {name!r} is known here{similar}{hint}")
-            notes.append(f"nothing has been recorded of {field} {name!r} yet")
-    return notes
+            yield field, name, _similar(name, known)
 
 
 def _similar(name: str, known: Collection[str]) -> str:

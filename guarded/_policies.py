@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta  # noqa: TC003  # dataclasses' annotations can be asked for
 from types import EllipsisType  # noqa: TC003  # the same
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -122,6 +122,17 @@ class FailureRate:
 
 
 Policy = ConsecutiveFailures | FailureRate
+
+
+def described(policy: Policy) -> str:
+    """A policy with what it was given, as the audit has it: `ConsecutiveFailures(threshold=3, scope=global)`."""
+    given = {item.name: getattr(policy, item.name) for item in fields(policy)}
+    told = [f"{f.name}={_plain(given[f.name])}" for f in fields(policy) if given[f.name] != f.default]
+    return f"{type(policy).__name__}({', '.join(told)})"
+
+
+def _plain(value: object) -> str:
+    return "|".join(sorted(value)) if isinstance(value, frozenset) else str(value)
 
 
 def _put_common(policy: Policy, where: str, scope: object, types: Any, halt_scope: object, level: object) -> None:

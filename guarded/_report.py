@@ -224,8 +224,12 @@ def history(
 
 
 def audit(entries: Iterable[AuditEntry], action: str | None) -> list[Report]:
-    """The entries of the audit for one action, or for all if it is None: as `AuditEntry` has them, the newest last."""
-    return [{**entry.to_dict(), "at": utc(entry.at)} for entry in entries if action in (None, entry.action)]
+    """The entries of the audit for one action, or for all if it is None: as `AuditEntry` has them, the newest last.
+
+    What was done while a store was away was written down later.
+    """
+    wanted = sorted((entry for entry in entries if action in (None, entry.action)), key=lambda entry: entry.at)
+    return [{**entry.to_dict(), "at": utc(entry.at)} for entry in wanted]
 
 
 def utc(moment: datetime) -> str:

@@ -24,7 +24,7 @@ from guarded._listeners import Listener, Listeners
 from guarded._locks import ForkSafeLock
 from guarded._log import SignalLog, progress
 from guarded._names import LONGEST
-from guarded._policies import ConsecutiveFailures, FailureRate, Policy
+from guarded._policies import ConsecutiveFailures, FailureRate, Policy, described
 from guarded._rules import FailureRules
 from guarded._scope import EVERYTHING, Scope, ScopeKind, scopes_of
 from guarded._templates import function_name
@@ -212,7 +212,7 @@ class FailureTracker:
 
     def _settings_in_words(self) -> dict[str, Any]:
         return {
-            "policies": [repr(policy) for policy in self.policies],
+            "policies": [described(policy) for policy in self.policies],
             "reset_window": None if self.reset_window is None else self.reset_window.total_seconds(),
             "history_size": self.history_size,
             "on_store_loss": self.on_store_loss,
@@ -302,8 +302,7 @@ class FailureTracker:
         self._failed_at = self.clock.monotonic()
         scopes = self._ledger.scopes(strategy, symbol if counted_for is None else counted_for)
         now = failure.timestamp.timestamp() if self._store.survives_restart else self._failed_at
-        claims = self.halt_manager.has_callback()
-        entry = _FailureEntry(self._ledger, failure, scopes, now, self.history_size, claims=claims)
+        entry = _FailureEntry(self._ledger, failure, scopes, now, self.history_size, self.halt_manager.has_callback)
         self._store.update(entry.touched, entry)
         if isinstance(error, BaseException):
             if goes_on or isinstance(error, RecursionError):  # which may go on yet
@@ -666,8 +665,7 @@ class _FailureEntry:
         scopes: dict[ScopeKind, Scope],
         now: float,
         keep: int,
-        *,
-        claims: bool,
+        claims: Callable[[], bool],
     ) -> None:
         self._claims = claims
         self._episodes: dict[Scope, str] = {}
@@ -694,7 +692,7 @@ class _FailureEntry:
             own=self.counted.own,
             counted=self._totals,
             halts=halts,
-            claim=self._claims,
+            claim=bool(halts) and self._claims(),
             failure=failure,
             keep=self._keep,
             audit=[halt_entry(halt) for halt in halts.values()] if halts else (),

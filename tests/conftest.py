@@ -15,6 +15,7 @@ from guarded import FailureTracker
 from guarded.testing import FakeClock, fresh_tracker
 
 if TYPE_CHECKING:
+    from processes import Worker
     from servers import Server
     from stores import Place
 
@@ -43,6 +44,21 @@ def places(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """For tests with very many failures."""
+    caplog.set_level(logging.CRITICAL + 1, "guarded")
+
+
+@pytest.fixture
+def hire() -> Iterator[Callable[..., Worker]]:
+    """Starts processes, and ends those that are left."""
+    from processes import crew  # noqa: PLC0415  # the same
+
+    with crew() as hired:
+        yield hired
 
 
 @pytest.fixture

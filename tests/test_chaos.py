@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Proxy, Worker, back_again, count_together, crew, kill, lines, ready
+from processes import Proxy, Worker, back_again, count_together, kill, lines, ready
 from servers import Server
 from stores import heard
 
@@ -27,7 +26,10 @@ from guarded.stores.sqlite import SQLiteStore
 from guarded.testing import recorded_events
 
 # The tests' own proxy ends with sockets that its loop has accepted and not got to yet.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|function _Selector)")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|function _Selector)"),
+    pytest.mark.usefixtures("quiet"),
+]
 
 ROUNDS = int(os.environ.get("GUARDED_CHAOS_ROUNDS", "2"))
 FAILURES = min(500, 30 * ROUNDS)
@@ -36,17 +38,6 @@ NAMES = [f"S{number}" for number in range(4)]
 Hire = Callable[..., Worker]
 
 every_round = pytest.mark.parametrize("number", range(ROUNDS))
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL + 1, "guarded")
-
-
-@pytest.fixture
-def hire() -> Iterator[Hire]:
-    with crew() as hired:
-        yield hired
 
 
 @pytest.fixture(scope="module")

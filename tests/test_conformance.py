@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pwd
 import signal
@@ -32,6 +31,8 @@ from guarded._audit import Origin, here
 from guarded.stores import ALL, Change, Rows, Store, Touched
 from guarded.testing import FakeClock, recorded_events
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 KEY = Scope("VWAP", "AAPL")
 
 
@@ -43,11 +44,6 @@ def place(request: pytest.FixtureRequest, places: Callable[[str], Place]) -> Pla
 @pytest.fixture
 def store(place: Place) -> Store:
     return place.open()
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL + 1, "guarded")
 
 
 def fail(tracker: FailureTracker, times: int = 1, strategy: str = "VWAP", symbol: str = "AAPL") -> None:
@@ -389,7 +385,10 @@ class TestAudit:
         entries = store.audit()
         assert [entry.action for entry in entries] == ["start", "halt", "halt", "resume", "reset", "clear_history"]
         start, by_threshold, by_hand, resume, *_ = entries
-        assert start.details["policies"] == [repr(policy) for policy in tracker.policies]
+        assert start.details["policies"] == [
+            "ConsecutiveFailures(threshold=3, scope=global)",
+            "ConsecutiveFailures(threshold=3)",
+        ]
         assert by_threshold.by is None
         assert by_threshold.reason is not None
         assert by_threshold.reason.startswith("3 consecutive failures")

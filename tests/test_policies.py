@@ -23,6 +23,7 @@ from guarded import (
     guarded_signal,
     track_signal,
 )
+from guarded._policies import described
 from guarded.testing import FakeClock
 
 Make = Callable[..., Any]
@@ -139,6 +140,14 @@ class TestSettings:
         with pytest.raises(InvalidConfiguration) as caught:
             consecutive(**settings)
         assert says in str(caught.value)
+
+    def test_as_the_audit_has_them(self) -> None:
+        """A policy is described by what it was given, in words and figures."""
+        policy = ConsecutiveFailures(2, types={"data_error", "connection_error"}, within=None, level="reducing")
+        assert described(policy) == (
+            "ConsecutiveFailures(threshold=2, within=None, types=connection_error|data_error, level=reducing)"
+        )
+        assert described(FailureRate(0.5, calls=20)) == "FailureRate(ratio=0.5, calls=20)"
 
     def test_a_block_that_is_exempt_where_nothing_is_halted(self) -> None:
         """A block that would run while halted is entered the long way as any, where successes are counted."""

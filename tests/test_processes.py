@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import multiprocessing
 import os
 import shutil
@@ -24,7 +23,6 @@ from processes import (
     all_of,
     back_again,
     count_together,
-    crew,
     divided,
     fail_in,
     lines,
@@ -42,22 +40,14 @@ from guarded.stores.shared import SharedStore
 from guarded.stores.sqlite import SQLiteStore
 
 # The tests' own proxy ends with sockets that its loop has accepted and not got to yet.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|function _Selector)")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|function _Selector)"),
+    pytest.mark.usefixtures("quiet"),
+]
 
 Hire = Callable[..., Worker]
 
 NEVER = [ConsecutiveFailures(OUT_OF_REACH)]
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL + 1, "guarded")
-
-
-@pytest.fixture
-def hire() -> Iterator[Hire]:
-    with crew() as hired:
-        yield hired
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,12 @@ class TestSettings:
         with pytest.raises(InvalidConfiguration, match=r"url='redis://localhost/0' of RedisStore: it cannot be read"):
             RedisStore("redis://localhost/0?db=no")
 
+    def test_a_url_that_is_none(self) -> None:
+        """A URL that cannot be taken apart is an error at once, whoever it is given to."""
+        for make in (RedisStore, open_store):
+            with pytest.raises(InvalidConfiguration, match="it cannot be read"):
+                make("redis://[::1/0")
+
     def test_what_a_url_may_not_have(self) -> None:
         """A setting that nobody knows, and a database that is no number, are errors that name them."""
         with pytest.raises(InvalidConfiguration, match="knows a setting 'namspace'; did you mean 'namespace'"):
@@ -301,6 +307,13 @@ def cluster_is_up(client: Any) -> bool:
     return isinstance(info, dict) and info.get("cluster_state") == "ok"
 
 
+def forget(store: RedisStore, server: Server) -> None:
+    """Have a server lose a ledger, and the store look whether it is the one it was."""
+    with server.client() as client:
+        client.delete(*store._backend._keys)  # type: ignore[attr-defined]  # the backend's own
+    store._keeper._beat_at = 0.0
+
+
 def close(tracker: FailureTracker) -> None:
     assert isinstance(tracker._store, SharedStore)
     tracker._store.close()
@@ -321,9 +334,7 @@ class TestWhatIsThere:
         store = opened(place)
         tracker = FailureTracker(store=store)
         tracker.halt_manager.trigger_halt("drill")
-        with server.client() as client:
-            client.delete(*store._backend._keys)  # type: ignore[attr-defined]  # the backend's own
-        store._keeper._beat_at = 0.0
+        forget(store, server)
         heard(lambda: len(store._backend.read().halts) == 1)
         later = FailureTracker(store=opened(place))
         assert later.halt_reason == "drill"
@@ -371,9 +382,7 @@ class TestWhatIsThere:
         store = opened(place)
         tracker = FailureTracker(store=store)
         tracker.halt_manager.trigger_halt("drill")
-        with server.client() as client:
-            client.delete(*store._backend._keys)  # type: ignore[attr-defined]  # the backend's own
-        store._keeper._beat_at = 0.0
+        forget(store, server)
         heard(lambda: len(store._backend.read().halts) == 1)
         called: list[str] = []
         other = FailureTracker(store=opened(place), halt_callback=lambda reason, _failure: called.append(reason))

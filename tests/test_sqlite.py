@@ -265,7 +265,7 @@ class TestTheFile:
         for each in store.path.parent.iterdir():
             each.unlink()
         heard(lambda: "is gone" in caplog.text)
-        heard(lambda: tracker.degraded is None and len(store.read().halts) == 1)
+        heard(lambda: tracker.degraded is None and look(store.path, "SELECT count(*) FROM halts") == 1)
         (halt,) = opened().halts.values()
         assert halt == next(iter(store.halts.values()))
         assert tracker.halt_triggered
@@ -305,7 +305,7 @@ class TestChanges:
         connection.execute("DELETE FROM changes")
         connection.close()
         store._keeper._beat_at = 0.0
-        heard(lambda: len(store.read().halts) == 1)
+        heard(lambda: look(store.path, "SELECT count(*) FROM halts") == 1)
         assert tracker.halt_triggered
 
     def test_a_transaction_is_carried_out_once(self, opened: Callable[..., SQLiteStore]) -> None:
@@ -326,6 +326,24 @@ class TestChanges:
             store.audit()
         with pytest.raises(StoreUnavailable, match="is closed"):
             store._backend.audit()
+
+
+def test_a_fork_in_the_midst_of_a_transaction(opened: Callable[..., SQLiteStore]) -> None:
+    """A child that a signal handler forks leaves its parent's transaction alone. It is played by this process."""
+    backend: Any = opened()._backend
+    connection = backend._connection
+    connection.execute("BEGIN IMMEDIATE")
+    backend.forked()
+    assert backend._connection is None
+    assert connection.in_transaction, "it was not closed"
+    connection.execute("ROLLBACK")
+    connection.close()
+
+
+def test_a_log_that_another_process_has_put_aside(opened: Callable[..., SQLiteStore], tmp_path: Path) -> None:
+    """Of two processes that find a removed file's log, the slower one finds nothing, which is no error."""
+    sqlite._put_aside(tmp_path / "guarded.db-wal")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_who_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from guarded._audit import AuditEntry
     from guarded._failure import SignalGenerationFailure
     from guarded._halt import HaltRecord
     from guarded._ledger import Row
-    from guarded._locks import ForkSafeLock
     from guarded._scope import Scope
     from guarded.stores import Change, Member, Rows, Touched
 
@@ -121,7 +121,7 @@ class Backend(Protocol):
     def hush(self) -> None:
         """Let go of what `wait` uses; called by the thread that has called it, for the last time."""
 
-    def still(self) -> ForkSafeLock:
+    def still(self) -> AbstractContextManager[object]:
         """What is held while nothing of it is in use, so that the process may fork."""
 
     def forked(self) -> None:

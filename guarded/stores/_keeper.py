@@ -39,7 +39,6 @@ class Keeper:
         self._look_at = 0.0
         self._tries = 0
         self._beats = 0
-        self._behind = False
 
     def start(self) -> None:
         """Begin to hear, and to tell."""
@@ -80,12 +79,11 @@ class Keeper:
             self._lose(error)
         except BaseException as fault:  # noqa: BLE001  # without this thread the process would not hear of a halt
             _faults.report("the keeper of a store met a fault; it goes on", fault)
-            self._behind = True
+            self._with_store(_is_behind)
             time.sleep(1)
 
     def _work(self, store: SharedStore, news: News) -> None:
-        if self._behind:
-            self._behind = False
+        if store._behind:
             store._catch_up()
         store._hear(news)
         now = time.monotonic()
@@ -107,6 +105,10 @@ class Keeper:
         store = self._mine()
         if store is not None:
             work(store)
+
+
+def _is_behind(store: SharedStore) -> None:
+    store._behind = True
 
 
 def _tell(steps: queue.SimpleQueue[Callable[[], object] | None]) -> None:

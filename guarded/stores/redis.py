@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from guarded import _log
 from guarded._classnames import near_miss
 from guarded._errors import InvalidConfiguration, StoreUnavailable
-from guarded._locks import ForkSafeLock
 from guarded.stores import Change, Member, Rows, Touched, _wire
 from guarded.stores._backend import (
     CHANGES_KEPT,
@@ -80,6 +79,7 @@ KEYS: Final = (
     "members",
     "successes",
 )
+_UNREADABLE: Final = "it cannot be read; write / : @ and the like in user and password as %2F and so on"
 _DATABASE = re.compile(r"/?[0-9]*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
@@ -114,7 +114,7 @@ class RedisStore(SharedStore):
         if not isinstance(url, str) or not url.startswith(("redis://", "rediss://")):
             given = shown(url) if isinstance(url, str) else url
             raise InvalidConfiguration(f"url={given!r} of RedisStore: expected redis://host:6379/0 or rediss://...")
-        if not _DATABASE.fullmatch(urlsplit(url).path):
+        if not _DATABASE.fullmatch(_path_of(url)):
             raise InvalidConfiguration(
                 f"url={shown(url)!r} of RedisStore: expected the number of a database after host/"
             )
@@ -147,7 +147,6 @@ class _Server:
         self._last_id = "0-0"
         self._heard = False
         self._warned = False
-        self._still = ForkSafeLock()
         _client(url, timeout)  # a URL that cannot be understood is one at once
 
     # -- opening
@@ -217,9 +216,9 @@ class _Server:
             self._asking.close()
             self._asking = None
 
-    def still(self) -> ForkSafeLock:
-        """Nothing has to wait: what is under way goes on in the parent."""
-        return self._still
+    def still(self) -> AbstractContextManager[object]:
+        """Nothing: what is under way goes on in the parent, over connections that the child does not touch."""
+        return nullcontext()
 
     def forked(self) -> None:
         """Leave the parent's connections alone: what is sent over them here would mix with what it sends."""
@@ -424,6 +423,13 @@ _HINTS: Final = (
 )
 
 
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        raise InvalidConfiguration(f"url={shown(url)!r} of RedisStore: {_UNREADABLE}") from None
+
+
 def _client(url: str, timeout: float, *, cluster: bool = False) -> Any:
     """A client that gives up after a second failed attempt at once: what waits for it is a trading strategy."""
     settings: dict[str, Any] = {
@@ -446,10 +452,8 @@ def _client(url: str, timeout: float, *, cluster: bool = False) -> Any:
             f"{near_miss(name, ('namespace', 'timeout'))}"
         ) from None
     except ValueError as error:
-        why = "it cannot be read; write / : @ and the like in user and password as %2F and so on"
-        raise InvalidConfiguration(
-            f"url={shown(url)!r} of RedisStore: {why if '@' in url or '?' in url else error}"
-        ) from None
+        why = _UNREADABLE if "@" in url or "?" in url else error  # which may quote the password
+        raise InvalidConfiguration(f"url={shown(url)!r} of RedisStore: {why}") from None
     return client
 
 

@@ -7,7 +7,7 @@ import os
 import random
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -164,11 +164,11 @@ class _File:
         with self._hearing:
             for connection in (self._connection, self._listening):
                 if connection is not None:
-                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # never closed, also not at the very end
+                    _leave_open(connection)
             self._connection = self._listening = None
         for path, inode in self._beside.items():
             if inode is not None and _inode(path) == inode:
-                path.rename(path.with_name(f"{path.name}.left-{os.getpid()}-{os.urandom(4).hex()}"))
+                _put_aside(path)
 
     def _check_place(self) -> None:
         log = self._files_beside()[0]
@@ -255,7 +255,7 @@ class _File:
                 self._listening.close()
             self._listening = self._version = None
 
-    def still(self) -> ForkSafeLock:
+    def still(self) -> AbstractContextManager[object]:
         """What the keeper holds while it reads."""
         return self._hearing
 
@@ -265,8 +265,11 @@ class _File:
         As long as they were open SQLite would believe that this process holds the locks that its parent holds.
         """
         for connection in (self._connection, self._listening):
-            if connection is not None and not connection.in_transaction:
-                connection.close()
+            if connection is not None:
+                if connection.in_transaction:  # a signal handler has forked; to close it would end it for the parent
+                    _leave_open(connection)
+                else:
+                    connection.close()
         self._connection = self._listening = self._version = None
 
     # -- transactions
@@ -497,6 +500,19 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return stat.st_dev, stat.st_ino
 
 
+def _leave_open(connection: sqlite3.Connection) -> None:
+    """Never close a connection, also not at the very end of the process."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _put_aside(path: Path) -> None:
+    """Give a file another name, unless another process was quicker."""
+    try:
+        path.rename(path.with_name(f"{path.name}.left-{os.getpid()}-{os.urandom(4).hex()}"))
+    except FileNotFoundError:
+        pass
+
+
 def _take_name(new: Path, path: Path) -> None:
     """Give a file its name, unless another process was quicker."""
     try:
@@ -546,14 +562,13 @@ def _carried_out(connection: sqlite3.Connection, ticket: Ticket, touched: Touche
     halts = _found(connection, "SELECT halt FROM halts WHERE scope = ?", touched.halts, _wire.halt_of)
     change = decide(streaks, halts)
     cleared = [] if change.clear is None else _clear(connection, change.clear)
-    changed = [scope for scope in cleared if change.streaks.get(scope) is None]
     for scope in cleared:
         _make_known(connection, "gone", scope)
     for scope, row in change.streaks.items():
         _write_streak(connection, scope, row, was_there=scope in streaks and scope not in cleared)
     _write_halts(connection, change, halts, ticket.process)
     _write_history(connection, change)
-    position = _position(connection) if changed or change.streaks or change.halts or change.settled else None
+    position = _position(connection) if cleared or change.streaks or change.halts or change.settled else None
     return Committed(change, streaks, halts, cleared, position)
 
 
