@@ -197,7 +197,7 @@ class TestOtherProcesses:
 
     def test_bots_of_one_name_are_one_key(self, place: Place) -> None:
         """A bot that always fails beside one of its name that works never halts, but for a rate of its own calls."""
-        plain = [ConsecutiveFailures(3)]
+        plain: list[ConsecutiveFailures | FailureRate] = [ConsecutiveFailures(3)]
         for policies, halts in (plain, False), ([*plain, FailureRate(0.5, calls=4)], True):
             bad, good = (FailureTracker(policies=policies, store=place.open()) for _ in range(2))
             for _ in range(5):
