@@ -38,7 +38,7 @@ def _carried(name: str) -> str | None:
 def free_port() -> int:
     """A port on which nobody listens, below those that the system gives out, with room for a cluster's own above."""
     while True:
-        port = random.randrange(20_000, 30_000)  # noqa: S311  # nobody gains by guessing it
+        port = random.randrange(10_000, 20_000)  # noqa: S311  # nobody gains by guessing it
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

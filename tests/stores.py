@@ -12,7 +12,7 @@ from servers import Server
 from guarded import MemoryStore
 from guarded.stores import Store
 from guarded.stores.redis import RedisStore
-from guarded.stores.shared import SharedStore
+from guarded.stores.shared import SharedStore, _go_on, _hold_still
 from guarded.stores.sqlite import SQLiteStore
 
 _numbers = itertools.count()
@@ -44,6 +44,15 @@ class Place:
         for store in self._opened:
             if isinstance(store, SharedStore):
                 store.close()
+
+
+def fork(store: SharedStore) -> None:
+    """Make a store what it is in a child that was forked, under the locks that the process holds while it forks."""
+    _hold_still()
+    try:
+        store._forked()
+    finally:
+        _go_on()
 
 
 def place(kind: str, folder: Path, server: Callable[[], Server]) -> Place:

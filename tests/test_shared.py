@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from servers import Server
-from stores import SHARED, Place, heard
+from stores import SHARED, Place, fork, heard
 from test_counting import STRATEGIES, SYMBOLS, WINDOW, Happened, Reference
 
 from guarded import (
@@ -206,6 +206,27 @@ class TestOtherProcesses:
                 good.record_success("VWAP", "AAPL")
                 shared(bad._store)._catch_up()
             assert bad.halt_triggered is halts
+
+    def test_news_from_before_its_own_write(self, place: Place) -> None:
+        """What another process did to a streak before this process wrote it does not undo that; what it does later does."""
+        store = shared(place.open())
+        with store._lock:  # its keeper cannot look meanwhile
+            fail(FailureTracker(store=store), 1)
+            number = store._written[KEY]
+            store._hear(News(number, [(number, KEY, False)]))
+            assert KEY in store.live
+            store._hear(News(number + 1, [(number + 1, KEY, False)]))
+            assert KEY not in store.live
+
+    def test_who_finds_a_halt_of_which_nobody_has_told_yet(self, place: Place) -> None:
+        """A process whose own halt comes second to one that it has not heard of is halted at once all the same."""
+        store = shared(place.open())
+        manager = EmergencyHaltManager(store)
+        with store._lock:  # its keeper cannot look meanwhile
+            EmergencyHaltManager(place.open()).trigger_halt("theirs")
+            assert not store.halts
+            assert not manager.trigger_halt("mine")
+            assert manager.is_halted()
 
     def test_every_process_is_told(self, place: Place) -> None:
         """Halts, stricter levels and resumes by one process are events in every other one, each once."""
@@ -651,6 +672,39 @@ def lose_again(tracker: FailureTracker) -> None:
     assert tracker.degraded is not None
 
 
+    def test_a_change_is_not_made_by_its_caller_twice(self, place: Place) -> None:
+        """What a caller reads off its own change, after it was applied here, stays as it is when the store has it too."""
+        store = shared(place.open())
+        change = _Asked()
+        store._lose(StoreUnavailable("gone"))
+        store.update(Touched(), change)
+        heard(lambda: store.lost is None)
+        assert store.read().totals == {ALL: 1}
+        assert change.asked == 1
+
+    def test_nothing_is_read_from_a_store_that_is_lost(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """While a store is away only who opens it again asks it anything, also if a call has something to catch up on."""
+        store = shared(place.open())
+        asked: list[str] = []
+        with store._lock:
+            monkeypatch.setattr(store._backend, "snapshot", lambda: asked.append("snapshot"))
+            store._lose(StoreUnavailable("gone"))
+            store._catch_up_here()
+            monkeypatch.undo()
+        assert asked == []
+        heard(lambda: store.lost is None)
+
+
+class _Asked:
+    """A change that knows how often it was asked for."""
+
+    asked = 0
+
+    def __call__(self, _rows: Rows) -> Change:
+        self.asked += 1
+        return Change(counted=[ALL])
+
+
 class TestHaltCallbacks:
     def test_another_process_runs_what_was_left_undone(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
         """A halt by a process without callback (a command line) has the callback of one that has one run, once."""
@@ -769,7 +823,7 @@ class TestHaltCallbacks:
 
         tracker = FailureTracker(store=place.open(), halt_callback=failing)
         tracker.halt_manager.trigger_halt("drill")
-        shared(tracker._store)._forked()
+        fork(shared(tracker._store))
         end_the_parents_question()
         assert guarded_signal(tracker=tracker)(long)() is None
         assert called == ["drill"]
@@ -969,7 +1023,7 @@ class TestLife:
         assert generate() == "long"
         before = store._identity
         for question in (lambda: store.live, lambda: store.halts, tracker.reset, generate):
-            store._forked()
+            fork(store)
             end_the_parents_question()
             assert not store.awake
             assert tracker._trouble
@@ -988,7 +1042,7 @@ class TestLife:
             outage.end()
             store.path.unlink()
             store.path.touch()
-        store._forked()
+        fork(store)
         fail(tracker, 3)
         assert tracker.degraded is not None
         assert tracker.halt_triggered
@@ -1089,7 +1143,7 @@ class TestLife:
         def refuse(_thread: object) -> None:
             raise RuntimeError("can't start new thread")
 
-        store._forked()
+        fork(store)
         end_the_parents_question()
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", refuse)

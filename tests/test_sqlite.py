@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import heard
+from stores import fork, heard
 from threads import THREADS, together
 
 from guarded import EmergencyHaltManager, FailureTracker, InvalidConfiguration, Scope, StoreUnavailable
@@ -371,13 +371,30 @@ def test_who_is_dead() -> None:
     assert not is_dead("")
 
 
+def test_a_store_that_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that nobody has any more is closed by the thread that asked the file last: no other is in its midst."""
+    store = SQLiteStore(tmp_path / "dropped.db")
+    backend, closing = store._backend, []
+    close = backend.close
+
+    def noted() -> None:
+        closing.append(threading.current_thread().name)
+        close()
+
+    monkeypatch.setattr(backend, "close", noted)
+    del store
+    gc.collect()
+    heard(lambda: bool(closing))
+    assert closing == ["guarded store"]
+
+
 def test_a_store_without_trackers(opened: Callable[..., SQLiteStore], monkeypatch: pytest.MonkeyPatch) -> None:
     """A store by itself wakes after a fork when it is asked, is lost when an answer fails, and merges all it missed."""
     store = opened()
     assert FailureTracker(halt_manager=EmergencyHaltManager(store))._store is store
     gc.collect()
     for question in (store.read, store.audit):
-        store._forked()
+        fork(store)
         assert question() is not None
         assert store.awake
     backend = store._backend

@@ -59,6 +59,8 @@ class Keeper:
                 self._once(backend, position, lost=lost is not None)
         finally:
             backend.hush()
+            if self._store() is None:  # here, and not where it is collected: that may be in the midst of a question
+                backend.close()
             self._steps.put(None)
 
     def _mine(self) -> SharedStore | None:

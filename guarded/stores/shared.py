@@ -112,7 +112,6 @@ class SharedStore(Store):
         self._halts.update(self._open().halts)
         self._keep()
         _opened.add(self)
-        weakref.finalize(self, backend.close).atexit = False  # at the exit `_leave_all` does more than that
 
     def _open(self) -> Snapshot:
         """Open the backend, and read what has to be known."""
@@ -522,8 +521,10 @@ class SharedStore(Store):
     # -- what the keeper does
 
     def _catch_up(self) -> None:
-        """Read everything that has to be known."""
+        """Read everything that has to be known; while the backend is away, whoever opens it again does."""
         with self._alone():
+            if self._lost is not None:
+                return
             owed = self._unsettled
             snapshot = self._backend.snapshot()
             self._know(snapshot)
