@@ -659,25 +659,12 @@ class TestWithoutTheStore:
         with pytest.raises(StoreUnavailable, match=r"(Redis at redis://127.*running|guarded\.db is empty.*remove it)"):
             FailureTracker(store=outage._open())
 
-
-def end_the_parents_question() -> None:
-    """End what the parent's thread, which is not there in a real child, waits for."""
-    for client in redis._left_to_the_parent:
-        if client is not None:
-            client.close()
-
-
-def lose_again(tracker: FailureTracker) -> None:
-    tracker.reset()
-    assert tracker.degraded is not None
-
-
     def test_a_change_is_not_made_by_its_caller_twice(self, place: Place) -> None:
         """What a caller reads off its own change, after it was applied here, stays as it is when the store has it too."""
         store = shared(place.open())
         change = _Asked()
         store._lose(StoreUnavailable("gone"))
-        store.update(Touched(), change)
+        store.update(Touched(halts=(Scope(),)), change)
         heard(lambda: store.lost is None)
         assert store.read().totals == {ALL: 1}
         assert change.asked == 1
@@ -693,6 +680,18 @@ def lose_again(tracker: FailureTracker) -> None:
             monkeypatch.undo()
         assert asked == []
         heard(lambda: store.lost is None)
+
+
+def end_the_parents_question() -> None:
+    """End what the parent's thread, which is not there in a real child, waits for."""
+    for client in redis._left_to_the_parent:
+        if client is not None:
+            client.close()
+
+
+def lose_again(tracker: FailureTracker) -> None:
+    tracker.reset()
+    assert tracker.degraded is not None
 
 
 class _Asked:
