@@ -272,6 +272,16 @@ class TestRaising:
         trigger(tracker)
         assert len(callback.calls) == made
 
+    def test_its_first_run_is_the_first_once(self, clock: FakeClock) -> None:
+        """A callback that a process has begun to run is not begun by it anew before the next run is due."""
+        callback = Callback(OSError("the broker is away"))
+        tracker = FailureTracker(clock=clock, halt_callback=callback)
+        tracker.halt_manager.trigger_halt("drill")
+        (halt,) = tracker.halts
+        tracker.halt_manager.run_callbacks(halt)
+        assert len(callback.calls) == 1
+        assert tracker.callback_pending
+
     def test_a_refused_block_tries_again_too(self, clock: FakeClock) -> None:
         """A block that is not entered counts as a refused call."""
         callback = Callback(OSError("down"))

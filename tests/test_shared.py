@@ -208,7 +208,7 @@ class TestOtherProcesses:
             assert bad.halt_triggered is halts
 
     def test_news_from_before_its_own_write(self, place: Place) -> None:
-        """What another process did to a streak before this process wrote it does not undo that; what it does later does."""
+        """What another process did to a streak before this process wrote it undoes nothing; what it does later does."""
         store = shared(place.open())
         with store._lock:  # its keeper cannot look meanwhile
             fail(FailureTracker(store=store), 1)
@@ -660,7 +660,7 @@ class TestWithoutTheStore:
             FailureTracker(store=outage._open())
 
     def test_a_change_is_not_made_by_its_caller_twice(self, place: Place) -> None:
-        """What a caller reads off its own change, after it was applied here, stays as it is when the store has it too."""
+        """What a caller reads off its change, once it was applied here, stays as it is when the store has it too."""
         store = shared(place.open())
         change = _Asked()
         store._lose(StoreUnavailable("gone"))
@@ -670,7 +670,7 @@ class TestWithoutTheStore:
         assert change.asked == 1
 
     def test_nothing_is_read_from_a_store_that_is_lost(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        """While a store is away only who opens it again asks it anything, also if a call has something to catch up on."""
+        """While a store is away only who opens it again asks it anything, also if a call has to catch up."""
         store = shared(place.open())
         asked: list[str] = []
         with store._lock:

@@ -116,8 +116,8 @@ class SQLiteStore(SharedStore):
 class _File:
     """The file, and this process's two connections to it: one for the transactions, one for the keeper.
 
-    A connection that is closed while another thread uses it takes the whole process with it (CPython 3.11): the first is
-    used and closed under the store's lock, or while nobody else asks anything, and the other under `_hearing`.
+    A connection that is closed while another thread uses it takes the whole process with it (CPython 3.11): the first
+    is used and closed under the store's lock, or while nobody else asks anything, and the other under `_hearing`.
     """
 
     def __init__(self, path: Path, *, synchronous: str, timeout: float) -> None:
