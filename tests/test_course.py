@@ -335,6 +335,45 @@ def test_a_failure_in_another_thread_meanwhile_does_not_matter(tracker: FailureT
     assert tracker.consecutive_failures == 0
 
 
+def test_the_same_while_another_strategy_is_halted(tracker: FailureTracker) -> None:
+    """It resets what another thread counted meanwhile also of a strategy that had no streak while another is halted."""
+
+    @guarded_signal(strategy="VWAP", symbol="AAPL")
+    def signal(meanwhile: bool) -> str:
+        if meanwhile:
+            worker = threading.Thread(target=tracker.record_failure, args=("VWAP", "AAPL", "an error event"))
+            worker.start()
+            worker.join(10)
+        return "long"
+
+    tracker.halt_manager.trigger_halt("bad model", strategy="RSI")
+    for meanwhile in (False, False, True):
+        assert signal(meanwhile) == "long"
+    assert (tracker.total_failures, tracker.consecutive_failures) == (1, 0)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_call_that_failed_within_is_no_success_after_a_reset(asynchronous: bool, tracker: FailureTracker) -> None:
+    """A call whose course recorded a failure is not the last success, even if it reset the streaks itself."""
+
+    @guarded_signal(strategy="VWAP", symbol="AAPL")
+    def signal() -> None:
+        failing()
+        tracker.reset()
+
+    @guarded_signal(strategy="VWAP", symbol="AAPL")
+    async def signal_async() -> None:
+        await failing_async()
+        tracker.reset()
+
+    if asynchronous:
+        asyncio.run(signal_async())
+    else:
+        signal()
+    assert tracker.total_failures == 1
+    assert tracker.last_success_time is None
+
+
 def test_a_hundred_symbols_in_one_gather_never_halt() -> None:
     """A hundred symbols in one gather, each bar another one of them failing, never halt in 1,000 bars."""
     symbols = [f"S{n}" for n in range(100)]

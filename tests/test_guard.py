@@ -340,6 +340,45 @@ class TestHalts:
         assert tracker.refusals == 2
 
     @every_kind
+    @pytest.mark.parametrize(("symbol", "filed_under"), [("", "unknown"), ("x" * 201, "x" * 200)])
+    def test_a_halt_of_a_symbol_refuses_arguments_that_are_filed_under_it(
+        self, make: Make, symbol: str, filed_under: str, tracker: FailureTracker
+    ) -> None:
+        """A halt of a symbol refuses the calls that are filed under it, also those with an empty or a very long one."""
+        guarded = make(lambda value: value, symbol="{value}")
+        tracker.halt_manager.trigger_halt("bad feed", symbol=filed_under)
+        assert call(guarded, symbol) is None
+        assert call(guarded, "AAPL") == "AAPL"
+        assert tracker.refusals == 1
+
+    def test_an_empty_symbol_is_refused_by_a_halt_of_the_blocks(self, tracker: FailureTracker) -> None:
+        """A call whose symbol is empty is the enclosing block's, and is refused while that symbol is halted."""
+
+        @guarded_signal
+        def generate(symbol: str) -> str:
+            return "long"
+
+        tracker.halt_manager.trigger_halt("bad feed", symbol="AAPL")
+        assert generate("") == "long"
+        with track_signal("VWAP", "AAPL", when_halted="run") as signal:
+            signal.value = generate("")
+        assert signal.value is None
+        assert (tracker.refusals, tracker.total_failures) == (1, 0)
+
+    @every_kind
+    def test_a_halt_during_a_call_refuses_the_next(self, make: Make, tracker: FailureTracker) -> None:
+        """A strategy that halts itself ends the call that it does so in, and is refused from the next one on."""
+
+        def flatten(_value: Any) -> str:
+            tracker.halt_manager.trigger_halt("drawdown", strategy="VWAP")
+            return "flat"
+
+        guarded = make(flatten, strategy="VWAP", symbol="AAPL")
+        assert call(guarded, 0) == "flat"
+        assert call(guarded, 0) is None
+        assert tracker.refusals == 1
+
+    @every_kind
     def test_a_block_that_is_refused_inside_a_guard_is_a_refusal(self, make: Make, tracker: FailureTracker) -> None:
         """TradingHalted from a block within counts as a refusal: None for the caller, or raised under reraise=True."""
 
@@ -412,6 +451,21 @@ class TestNames:
         assert not tracker.halt_triggered
         guarded(0)
         assert tracker.halt_triggered
+
+    @pytest.mark.parametrize("symbol", ["", "x" * 201])
+    def test_a_success_has_the_name_that_a_failure_has(self, symbol: str, tracker: FailureTracker) -> None:
+        """A success ends the streak that failures of the same argument made, also of an empty or a very long one."""
+
+        @guarded_signal(strategy="VWAP")
+        def generate(symbol: str, price: float) -> float:
+            return 1 / price
+
+        for _ in range(3):
+            generate(symbol, 0)
+            generate("AAPL", 1)  # which ends the streak of everything, and leaves that of the symbol
+            generate(symbol, 1)
+        assert tracker.total_failures == 3
+        assert not tracker.halt_triggered
 
     def test_context_is_resolved_on_failure_only(self, tracker: FailureTracker) -> None:
         """context= is looked at only when a call fails, and an inner block adds to the outer's."""

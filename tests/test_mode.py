@@ -76,6 +76,20 @@ class TestModes:
                     call([1.0])
         assert tracker.refusals == 1
 
+    def test_off_during_a_call(self, tracker: FailureTracker) -> None:
+        """off: also after a call that was running when guards were switched off, the next one is not guarded."""
+
+        @guarded_signal(strategy="VWAP", symbol="AAPL")
+        def signal(prices: list[float]) -> float:
+            set_mode("off")
+            return sum(prices) / len(prices)
+
+        with set_mode("on"):
+            assert signal([1.0, 3.0]) == 2.0
+            with pytest.raises(ZeroDivisionError):
+                signal([])
+        assert tracker.total_failures == 0
+
     @pytest.mark.parametrize("mode", ["ON", "", None, 1, [], "strictly"])
     def test_there_is_no_such_mode(self, mode: Any, tracker: FailureTracker) -> None:
         """Anything else is an error that names the modes, and changes nothing."""

@@ -19,6 +19,7 @@ from guarded import (
     FailureType,
     HaltLevel,
     InvalidConfiguration,
+    MemoryStore,
     Scope,
     guarded_signal,
     track_signal,
@@ -227,6 +228,29 @@ class TestConsecutiveFailures:
             fail(tracker)
             clock.advance(timedelta(minutes=6))
         assert tracker.halt_triggered is halts
+
+    @pytest.mark.parametrize("swapped", [False, True])
+    def test_two_windows(self, clock: FakeClock, swapped: bool) -> None:
+        """Of two policies that differ in their windows each counts by its own, in whatever order they are given."""
+        policies = [consecutive(threshold=2, within=timedelta(minutes=1)), consecutive(threshold=3, within=None)]
+        tracker = FailureTracker(policies=policies[::-1] if swapped else policies, clock=clock)
+        for halted in (False, False, True):
+            clock.advance(timedelta(minutes=6))
+            fail(tracker)
+            assert tracker.halt_triggered is halted
+        assert tracker.halts[0].threshold == 3
+
+    def test_two_windows_on_one_store(self, clock: FakeClock) -> None:
+        """A tracker with a short window does not start the streaks again of one with a longer window on its store."""
+        store = MemoryStore()
+        short, long = (
+            FailureTracker(reset_window=timedelta(minutes=minutes), store=store, clock=clock) for minutes in (1, 10)
+        )
+        for halted in (False, False, True):
+            clock.advance(timedelta(minutes=6))
+            fail(short)
+            fail(long)
+            assert long.halt_triggered is halted
 
     @pytest.mark.parametrize(
         ("scope", "same"),
