@@ -18,12 +18,14 @@ from guarded._generators import guard_async_generator, guard_generator
 from guarded._guard import Guard, guard_of
 from guarded._kinds import Kind, kind_of
 from guarded._names import strategy_resolver, symbol_resolver
+from guarded._overrides import runs_guarded
 from guarded._rules import FailureRules
 from guarded._templates import function_name, is_async
 from guarded._tracker import FailureTracker
 
 if TYPE_CHECKING:
     from guarded._outcome import Outcome
+    from guarded._overrides import Patch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +61,7 @@ class Settings(NamedTuple):
     no_signal: Callable[..., Any] | None = None
     when_halted: str = "refuse"
     reduce_only: bool = False
+    patch: Patch | None = None  # `instrument` gives it
 
 
 class Decorator(Protocol[N_co]):
@@ -193,7 +196,7 @@ def guarded_signal(
     settings = Settings(
         strategy, symbol, tracker, rules, context, validate, reraise, no_signal, when_halted, reduce_only
     )
-    return functools.partial(_guarded, settings=settings) if function is None else _guarded(function, settings)
+    return functools.partial(guarded_form, settings=settings) if function is None else guarded_form(function, settings)
 
 
 def is_guarded(target: object) -> bool:
@@ -205,31 +208,47 @@ def is_guarded(target: object) -> bool:
     Example:
         assert is_guarded(strategy.generate_signals)
     """
-    if isinstance(target, staticmethod | classmethod | MethodType):
-        return is_guarded(target.__func__)
-    if isinstance(target, property):
-        return is_guarded(target.fget)
-    if guard_of(target) is not None:
-        return True
-    return isinstance(target, functools.partial | functools.partialmethod) and is_guarded(target.func)
+    return guard_in(target) is not None
 
 
-def _guarded(target: Any, settings: Settings) -> Any:
+def guarded_form(target: Any, settings: Settings) -> Any:
     """The guarded form of whatever was decorated."""
+    return _rebuilt(target, functools.partial(_guarded_callable, settings=settings))
+
+
+def with_guard(target: Any, guard: Guard) -> Any:
+    """The same with a guard that there is, which has changed since."""
+    return _rebuilt(target, functools.partial(_around_again, guard=guard))
+
+
+def guard_in(target: object) -> Guard | None:
+    """The guard that calls of a function, or of what a descriptor was made of, go through; None if there is none."""
+    if isinstance(target, staticmethod | classmethod | MethodType):
+        return guard_in(target.__func__)
+    if isinstance(target, property):
+        return guard_in(target.fget)
+    guard = guard_of(target)
+    if guard is None and isinstance(target, functools.partial | functools.partialmethod):
+        return guard_in(target.func)
+    return guard
+
+
+def _rebuilt(target: Any, make: Callable[[Any], Any]) -> Any:
+    """What was decorated, rebuilt around the guarded form of the callable in it."""
     kind = type(target)  # not isinstance: an object proxy may say that it is another's
     if issubclass(kind, staticmethod | classmethod):
-        inner = _guarded(target.__func__, settings)
+        inner = _rebuilt(target.__func__, make)
         return target if inner is target.__func__ else kind(inner)
     if issubclass(kind, property) and target.fget is not None:
-        inner = _guarded(target.fget, settings)
+        inner = _rebuilt(target.fget, make)
         return target if inner is target.fget else target.getter(inner)
     if issubclass(kind, functools.partialmethod):
-        inner = _guarded(target.func, settings)
+        inner = _rebuilt(target.func, make)
         return target if inner is target.func else kind(inner, *target.args, **target.keywords)
     if kind is MethodType:
-        inner = _guarded(target.__func__, settings)
+        inner = _rebuilt(target.__func__, make)
         return target if inner is target.__func__ else MethodType(inner, target.__self__)
-    return _guarded_callable(target, settings)
+    return make(target)
 
 
 def _guarded_callable(target: Any, settings: Settings) -> Any:
@@ -240,11 +259,20 @@ def _guarded_callable(target: Any, settings: Settings) -> Any:
             )
         return target
     _check_target(target)
-    guard = _configured(target, settings)
+    return _around(target, _configured(target, settings), functools.partial(_guarded_callable, settings=settings))
+
+
+def _around_again(target: Any, guard: Guard) -> Any:
+    return _around(target, guard, functools.partial(_around_again, guard=guard))
+
+
+def _around(target: Any, guard: Guard, again: Callable[[Any], Any]) -> Any:
+    """A target with its guard; `again` does the like for another object: a copy, or what comes out of a pickle."""
     guarded = _RUNGS[guard.kind](guard)
     if not isinstance(target, FunctionType):
         proxy = GuardedAsyncCallable if guard.kind is Kind.COROUTINE else GuardedCallable
-        return proxy(target, guarded, guard, functools.partial(_guarded_callable, settings=settings))
+        return proxy(target, guarded, guard, again)
+    runs_guarded(guarded.__code__)
     functools.update_wrapper(guarded, target)
     guarded.__signature__ = inspect.signature(target)  # type: ignore[attr-defined]  # getfullargspec reads only this
     guarded.__guarded__ = guard  # type: ignore[attr-defined]
@@ -292,6 +320,7 @@ def _configured(function: Callable[..., Any], settings: Settings) -> Guard:
         no_signal=_checked_callable(settings.no_signal, f"no_signal {where}"),
         runs_halted=when_halted == "run",
         reduce_only=settings.reduce_only,
+        patch=settings.patch,
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def guard_function(guard: Guard) -> Callable[..., Any]:
     """The guarded form of what returns its result."""
-    own, function, validates = guard.tracker, guard.function, guard.validate is not None
+    own, function, long_way = guard.tracker, guard.function, guard.goes_the_long_way
     position = position_of(guard.symbol)
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -29,8 +29,8 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
         trouble = tracker._trouble
         # There is a halt or a streak. Unless all calls of this guard, or all of this symbol, are known to be clear of
         # it, the call goes the long way.
-        if (trouble or validates) and (
-            validates
+        if (trouble or long_way) and (
+            long_way
             or (
                 tracker._calm is not guard.calm
                 and (len(args) <= position or type(args[position]) is not str or args[position] in trouble)
@@ -61,13 +61,13 @@ def guard_function(guard: Guard) -> Callable[..., Any]:
 
 def guard_coroutine_function(guard: Guard) -> Callable[..., Any]:
     """The guarded form of what returns a coroutine."""
-    own, function, validates = guard.tracker, guard.function, guard.validate is not None
+    own, function, long_way = guard.tracker, guard.function, guard.goes_the_long_way
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         tracker = _shared.tracker if own is None else own
         pulse = tracker._pulse
-        if pulse is None or validates:
+        if pulse is None or long_way:
             return (await guard.call_async(tracker, args, kwargs)).value
         # `enter` and `leave` written out: their calls would cost as much as what they do.
         course = Course()

@@ -32,7 +32,7 @@ def guard_async_generator(guard: Guard) -> AsyncBegin:
 
 def steps(guard: Guard, begin: Begin) -> Begin:
     """A generator function that takes the steps of the generator which `begin` makes."""
-    own, validates = guard.tracker, guard.validate is not None
+    own, long_way = guard.tracker, guard.goes_the_long_way
 
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         __tracebackhide__ = True
@@ -45,7 +45,7 @@ def steps(guard: Guard, begin: Begin) -> Begin:
             while True:
                 tracker = _shared.tracker if own is None else own
                 pulse = tracker._pulse
-                if pulse is None or validates:
+                if pulse is None or long_way:
                     item = run.step(tracker, sent, thrown)
                 else:
                     try:
@@ -75,7 +75,7 @@ def steps(guard: Guard, begin: Begin) -> Begin:
 
 def async_steps(guard: Guard, begin: AsyncBegin) -> AsyncBegin:
     """The same for an asynchronous generator."""
-    own, validates = guard.tracker, guard.validate is not None
+    own, long_way = guard.tracker, guard.goes_the_long_way
 
     async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         __tracebackhide__ = True
@@ -88,7 +88,7 @@ def async_steps(guard: Guard, begin: AsyncBegin) -> AsyncBegin:
             while True:
                 tracker = _shared.tracker if own is None else own
                 pulse = tracker._pulse
-                if pulse is None or validates:
+                if pulse is None or long_way:
                     item = await run.step(tracker, resume, given, thrown)
                 else:
                     course = Course()
@@ -130,7 +130,7 @@ class _Run:
     closed.
     """
 
-    __slots__ = ("args", "generator", "guard", "kwargs")
+    __slots__ = ("args", "generator", "guard", "is_part", "kwargs")
 
     generator: Generator[Any, Any, Any]
 
@@ -138,6 +138,7 @@ class _Run:
         self.guard = guard
         self.args = args
         self.kwargs = kwargs
+        self.is_part = guard.is_part(args)
 
     def begin(self, begin: Begin) -> Generator[Any, Any, Any]:
         """Make the generator; wrong arguments are a failure."""
@@ -147,7 +148,7 @@ class _Run:
         try:
             self.generator = begin(*self.args, **self.kwargs)
         except Exception as error:
-            ended = None if _mode.current == "off" else self.failed(tracker, since, error, None)
+            ended = None if self._runs_bare() else self.failed(tracker, since, error, None)
             if ended is None:
                 raise
             raise StopIteration(ended.value) from None
@@ -160,7 +161,7 @@ class _Run:
         have to clean up; what it yields then is withheld.
         """
         __tracebackhide__ = True
-        if _mode.current == "off":
+        if self._runs_bare():
             return self._resumed(sent, thrown)
         if thrown is None:
             self._stop_if_halted(tracker)
@@ -186,6 +187,10 @@ class _Run:
         if isinstance(error, StopIteration) or _is_the_consumers(error, thrown):
             return None
         return self.guard.failed(tracker, since, error, self.args, self.kwargs)
+
+    def _runs_bare(self) -> bool:
+        """Whether the generator runs as if it were not guarded: its guard is off, or another one's is around it."""
+        return self.is_part or _mode.current == "off"
 
     def _resumed(self, sent: Any, thrown: BaseException | None) -> Any:
         __tracebackhide__ = True
@@ -213,7 +218,7 @@ class _Run:
 class _AsyncRun:
     """The same for an asynchronous generator; the end of the iteration is `StopAsyncIteration`."""
 
-    __slots__ = ("args", "generator", "guard", "kwargs")
+    __slots__ = ("args", "generator", "guard", "is_part", "kwargs")
 
     generator: AsyncGenerator[Any, Any]
 
@@ -221,6 +226,7 @@ class _AsyncRun:
         self.guard = guard
         self.args = args
         self.kwargs = kwargs
+        self.is_part = guard.is_part(args)
 
     async def begin(self, begin: AsyncBegin) -> AsyncGenerator[Any, Any]:
         """Make the generator; wrong arguments are a failure."""
@@ -230,7 +236,7 @@ class _AsyncRun:
         try:
             self.generator = begin(*self.args, **self.kwargs)
         except Exception as error:
-            if _mode.current == "off" or await self.failed(tracker, since, error, None, Course()) is None:
+            if self._runs_bare() or await self.failed(tracker, since, error, None, Course()) is None:
                 raise
             raise StopAsyncIteration from None
         return self.generator
@@ -250,7 +256,7 @@ class _AsyncRun:
     async def step(self, tracker: FailureTracker, resume: Resume, given: Any, thrown: BaseException | None) -> Any:
         """One step."""
         __tracebackhide__ = True
-        if _mode.current == "off":
+        if self._runs_bare():
             return await resume(given)
         if thrown is None:
             await self._stop_if_halted(tracker)
@@ -280,6 +286,10 @@ class _AsyncRun:
         if isinstance(error, StopAsyncIteration) or _is_the_consumers(error, thrown):
             return None
         return await self.guard.failed_async(tracker, since, error, course, self.args, self.kwargs)
+
+    def _runs_bare(self) -> bool:
+        """Whether the generator runs as if it were not guarded: its guard is off, or another one's is around it."""
+        return self.is_part or _mode.current == "off"
 
     async def _stop_if_halted(self, tracker: FailureTracker) -> None:
         __tracebackhide__ = True

@@ -14,6 +14,7 @@ from guarded._deferred import deferral
 from guarded._errors import SignalRejected
 from guarded._json import json_safe
 from guarded._outcome import Outcome
+from guarded._overrides import is_part_of_another, runs_guarded
 from guarded._recording import Settled, record_refusal, refusal, settle
 from guarded._secrets import text_of
 from guarded._templates import function_name
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from guarded._halt import HaltRecord
     from guarded._kinds import Kind
     from guarded._names import Resolver
+    from guarded._overrides import Patch
     from guarded._rules import FailureRules
     from guarded._tracker import FailureTracker
 
@@ -37,6 +39,7 @@ class Guard:
         function: What is guarded.
         kind: What a call of it gives.
         ends: What it raises to end an iteration, if it is an iterator's `__next__` or `__anext__`: no failure.
+        patch: What it stands in place of, if it was put there by `instrument`.
         calm: The set of calm keys of a tracker in which the key of all of its calls was last found: as long as the
             tracker still has that set, no streak and no halt is about them.
         hand_over: Makes the no-signal of a plain `def` what its caller waits for, once it is known to return awaitables
@@ -56,6 +59,7 @@ class Guard:
     no_signal: Callable[..., Any] | None
     runs_halted: bool
     reduce_only: bool
+    patch: Patch | None = None
     hand_over: Callable[[Any], Any] | None = None
     calm: object = None
 
@@ -63,10 +67,19 @@ class Guard:
         """The tracker given, or the shared one."""
         return _shared.tracker if self.tracker is None else self.tracker
 
+    @property
+    def goes_the_long_way(self) -> bool:
+        """Whether every call has to be looked at: its result is validated, or it may be part of another call."""
+        return self.validate is not None or (self.patch is not None and self.patch.overridden)
+
+    def is_part(self, args: tuple[Any, ...]) -> bool:
+        """Whether a call is part of one of a method that overrides this one, which answers for it."""
+        return self.patch is not None and self.patch.overridden and is_part_of_another(self, args)
+
     def call(self, tracker: FailureTracker, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[Any]:
         """One guarded call the long way: with halts, mode and validation looked at."""
         __tracebackhide__ = True
-        if _mode.current == "off":
+        if _mode.current == "off" or self.is_part(args):
             return Outcome(self.function(*args, **kwargs))
         halt = self.refusal(tracker, args, kwargs)
         if halt is not None:
@@ -114,7 +127,7 @@ class Guard:
         A coroutine has not run before it is awaited, so it may still be refused; a task, or another object, has.
         """
         __tracebackhide__ = True
-        if _mode.current == "off":
+        if _mode.current == "off" or self.is_part(args):
             return Outcome(await (self.function(*args, **kwargs) if begun is None else begun))
         halt = self.refusal(tracker, args, kwargs) if begun is None or isinstance(begun, Coroutine) else None
         if halt is not None:
@@ -192,9 +205,10 @@ class Guard:
         """What a call that raised ends in; None: the exception goes on."""
         if self.ends is not None and isinstance(error, self.ends):
             return None
+        self._begin_anew(tracker)
         settled = settle(tracker, since, error, GuardedCall(self, args, kwargs))
         finish(settled.unfinished)
-        return self._ended(settled, args, kwargs)
+        return self._ended(tracker, settled, args, kwargs)
 
     async def failed_async(
         self,
@@ -208,11 +222,22 @@ class Guard:
         """The same for a coroutine function."""
         if self.ends is not None and isinstance(error, self.ends):
             return None
+        self._begin_anew(tracker)
         settled = settle(tracker, since, error, GuardedCall(self, args, kwargs, course))
         await wait(settled.unfinished)
-        return self._ended(settled, args, kwargs)
+        return self._ended(tracker, settled, args, kwargs)
 
-    def _ended(self, settled: Settled, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[Any] | None:
+    def _begin_anew(self, tracker: FailureTracker) -> None:
+        """Know that nothing has to recover any more where no streak is left: it was reset, or resumed."""
+        if self.patch is not None and not tracker._trouble:
+            self.patch.methods.forget()
+
+    def _ended(
+        self, tracker: FailureTracker, settled: Settled, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Outcome[Any] | None:
+        patch, failure = self.patch, settled.failure
+        if patch is not None and failure is not None:
+            patch.methods.failed(tracker, (failure.strategy_name, failure.symbol), patch.name)
         if settled.raises:
             return None
         return Outcome(self._no_signal(args, kwargs), settled.failure, settled.refused)
@@ -232,15 +257,17 @@ class Guard:
             return
         try:
             strategy, symbol, calm = self.strategy, self.symbol, tracker._calm
-            if isinstance(strategy, str) and isinstance(symbol, str):
+            if self.patch is not None:
+                self._succeed_together(tracker, self.patch, args, kwargs)
+            elif isinstance(strategy, str) and isinstance(symbol, str):
                 tracker._succeed(strategy, symbol)
-                if (strategy, symbol) in calm:
-                    self.calm = calm
             else:
                 tracker._succeed(
                     strategy if isinstance(strategy, str) else strategy(args, kwargs, None),
                     symbol if isinstance(symbol, str) else symbol(args, kwargs, None),
                 )
+            if isinstance(strategy, str) and isinstance(symbol, str) and (strategy, symbol) in calm:
+                self.calm = calm
         except Exception as fault:  # noqa: BLE001  # a fault of ours is never the caller's
             _faults.report(f"a success of {function_name(self.function)} could not be recorded", fault)
 
@@ -253,10 +280,20 @@ class Guard:
 
     def _succeed(self, tracker: FailureTracker, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            strategy, symbol = self.names(args, kwargs, None)
-            tracker._succeed(strategy, symbol)
+            if self.patch is not None:
+                self._succeed_together(tracker, self.patch, args, kwargs)
+            else:
+                tracker._succeed(*self.names(args, kwargs, None))
         except Exception as fault:  # noqa: BLE001  # a fault of ours is never the caller's
             _faults.report(f"a success of {function_name(self.function)} could not be recorded", fault)
+
+    def _succeed_together(
+        self, tracker: FailureTracker, patch: Patch, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Count a success of a method that was guarded together with others, unless one of them has to recover yet."""
+        key = self.names(args, kwargs, None)
+        if patch.methods.succeeded(tracker, key, patch.name):
+            tracker._succeed(*key)
 
     def names(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException | None) -> tuple[str, str]:
         """Strategy and symbol of one call."""
@@ -265,6 +302,10 @@ class Guard:
             strategy if isinstance(strategy, str) else strategy(args, kwargs, error),
             symbol if isinstance(symbol, str) else symbol(args, kwargs, error),
         )
+
+
+for _run in (Guard.call, Guard.call_async):
+    runs_guarded(_run.__code__)
 
 
 class GuardedCall:

@@ -373,7 +373,7 @@ def _series_name(policy: Policy, window: float | None) -> str:
 
 def _name(of: str, within: float | None) -> str:
     """What a series of streaks is called: trackers on one store whose windows differ must not share one."""
-    return of if within is None else f"{of} within {within:g} s"
+    return of if within is None else f"{of} within {within:.15g} s"
 
 
 def _series(name: str, group: list[Policy], window: float | None) -> Series:
