@@ -19,6 +19,8 @@ from guarded._explanation import Explanation
 from guarded._failure import FailureType, SignalGenerationFailure
 from guarded._halt import HaltLevel, HaltRecord, HaltTrigger
 from guarded._halt_manager import EmergencyHaltManager
+from guarded._instrument import guarded_strategy, instrument, uninstrument
+from guarded._instrumentation import Instrumentation
 from guarded._mode import set_mode
 from guarded._outcome import Outcome
 from guarded._policies import ConsecutiveFailures, FailureRate
@@ -46,6 +48,7 @@ __all__ = [
     "HaltRecord",
     "HaltTrigger",
     "HaltTriggered",
+    "Instrumentation",
     "InvalidConfiguration",
     "MemoryStore",
     "Outcome",
@@ -61,11 +64,14 @@ __all__ = [
     "TradingResumed",
     "get_failure_tracker",
     "guarded_signal",
+    "guarded_strategy",
+    "instrument",
     "is_guarded",
     "outcome",
     "set_failure_tracker",
     "set_mode",
     "set_secret_patterns",
     "track_signal",
+    "uninstrument",
     "validators",
 ]

@@ -10,6 +10,9 @@ from guarded._restore import restoring
 from guarded._tracker import FailureTracker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guarded._events import Event
     from guarded._restore import Restore
 
 # Guards read it through this module, so that a guard which is pickled by value finds the tracker of its new process.
@@ -44,6 +47,30 @@ def set_failure_tracker(new: FailureTracker) -> Restore[FailureTracker]:
     return restoring(_put, previous)
 
 
+def subscribe(listener: Callable[[Event], None]) -> Callable[[], None]:
+    """Tell a listener of the events of the shared tracker, whichever that is at the time.
+
+    Returns:
+        What ends that.
+    """
+    _unsubscribe[listener] = tracker.subscribe(listener)
+
+    def end() -> None:
+        _unsubscribe.pop(listener, _nothing)()
+
+    return end
+
+
+_unsubscribe: dict[Callable[[Event], None], Callable[[], None]] = {}
+
+
+def _nothing() -> None:
+    """What ends a subscription that has ended."""
+
+
 def _put(new: FailureTracker) -> None:
     global tracker  # noqa: PLW0603  # one shared tracker for the process
     tracker = new
+    for listener, unsubscribe in list(_unsubscribe.items()):
+        unsubscribe()
+        _unsubscribe[listener] = new.subscribe(listener)
