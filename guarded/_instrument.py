@@ -53,7 +53,7 @@ _numbers = itertools.count(1)
 
 
 def instrument(
-    target: str | type | ModuleType,
+    target: str | type | ModuleType | None = None,
     /,
     *methods: str,
     host: str | None = None,
@@ -81,7 +81,8 @@ def instrument(
 
     Args:
         target: A class; a module, or a package with all that is in it; or a text: a module or package, and in it, after
-            a colon, a path of classes, methods and functions, as in `"my_bot.strategies.*:*.generate_signals"`.
+            a colon, a path of classes, methods and functions, as in `"my_bot.strategies.*:*.generate_signals"`. None:
+            all strategies of the host.
         *methods: The names of methods and functions; `*` stands for anything. Left out where the target's path ends in
             one, or where the classes are strategies of a host.
         host: Whose callbacks are to be guarded, and how: `"backtesting"`, `"backtrader"`, `"freqtrade"`, `"ib_async"`,
@@ -107,22 +108,23 @@ def instrument(
     Example:
         instrument("my_bot.strategies.*:*.generate_signals", symbol="{symbol}")
         instrument(MyStrategy)  # a subclass of freqtrade's IStrategy, say
+        instrument(host="backtrader")  # every strategy of that host
     """
     given = Settings(strategy, symbol, tracker, rules, context, validate, reraise, no_signal, when_halted, reduce_only)
-    cls = get_origin(target) or target
-    preset = host_named(host) if host is not None else host_of(cls) if isinstance(cls, type) else None
+    what: Any = get_origin(target) or target or host
+    preset = host_named(host) if host is not None else host_of(what) if isinstance(what, type) else None
     wanted = Methods(methods, preset, given)
+    cover = _cover_host if target is None else _cover_class if isinstance(what, type) else _cover_modules
     with _lock:
-        again = next((one for one in _active if one.is_for(cls) and one.methods.names == methods), None)
+        again = next((one for one in _active if one.is_for(what) and one.methods.names == methods), None)
         if again is None:
-            return _begun(cls, wanted, _cover_class if isinstance(cls, type) else _cover_modules)
+            return _begun(what, wanted, cover)
         if not again.is_like(wanted):
             raise InvalidConfiguration(
-                f"instrument({_shown(cls)!r}): it is instrumented already, with other settings; uninstrument it first"
+                f"instrument({_shown(what)!r}): it is instrumented already, with other settings; uninstrument it first"
             )
-        known = again.instrumentation
-        _cover_class(known, cls) if isinstance(cls, type) else _cover_modules(known, cls)
-        return known
+        cover(again.instrumentation, what)
+        return again.instrumentation
 
 
 @overload
@@ -197,26 +199,6 @@ def uninstrument(target: str | type | ModuleType | None = None) -> dict[str, str
     return left
 
 
-def instrument_host(name: str) -> Instrumentation:
-    """Guard every strategy of a host: at once if the host is imported, else when it is.
-
-    Args:
-        name: The host's name.
-
-    Raises:
-        InvalidConfiguration: There is no such host, or its strategies have to be named.
-    """
-    host = host_named(name)
-    if not host.may_be_hooked:
-        raise InvalidConfiguration(
-            f"hosts: {name!r}: its strategies cannot be found by themselves; name them, as in"
-            f' instrument("my_bot.strategies", host={name!r})'
-        )
-    with _lock:
-        again = next((one.instrumentation for one in _active if one.is_for(name)), None)
-        return again or _begun(name, Methods((), host, Settings()), _cover_host)
-
-
 def _begun(target: Any, methods: Methods, cover: Callable[[Instrumentation, Any], object]) -> Instrumentation:
     one = _Active(target, methods, Instrumentation(_shown(target), methods, next(_numbers)))
     _active.append(one)
@@ -273,10 +255,17 @@ def _cover_modules(one: Instrumentation, target: str | ModuleType) -> None:
     _watch(one, one.modules)
 
 
-def _cover_host(one: Instrumentation, _name: str) -> None:
-    if one.methods.host is not None:
-        one.modules = of_base(one.methods.host.bases[0])
-        _watch(one, one.modules)
+def _cover_host(one: Instrumentation, name: object) -> None:
+    host = one.methods.host
+    if host is None or one.methods.names:
+        raise InvalidConfiguration("instrument() was given no target: give a class, a module, or the text of a target")
+    if not host.may_be_hooked:
+        raise InvalidConfiguration(
+            f"instrument(host={name!r}): its strategies cannot be found by themselves; name them, or their module, as"
+            f' in instrument("my_bot.strategies", host={name!r})'
+        )
+    one.modules = of_base(host.bases[0])
+    _watch(one, one.modules)
 
 
 def _watch(one: Instrumentation, modules: Target) -> None:
@@ -340,3 +329,7 @@ def _methods_of(cls: type) -> list[str]:
 
 def _is_equal_text(one: object, other: object) -> bool:
     return isinstance(one, str) and isinstance(other, str) and one == other
+
+
+def instrument_host(name: str) -> Instrumentation:
+    return instrument(host=name)

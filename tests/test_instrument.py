@@ -901,7 +901,16 @@ class TestReport:
         assert why.startswith("guarded, but without names of its own: symbol='{symbol}' on")
         assert "is guarded, but without names of its own" in caplog.text
 
-    @pytest.mark.parametrize("target", [3, None, ["my_bot"]])
+    def test_no_target(self) -> None:
+        """Without a target a host has to be given, and no methods; its strategies have to be such as can be found."""
+        with pytest.raises(InvalidConfiguration, match=r"^instrument\(\) was given no target: give a class"):
+            instrument()
+        with pytest.raises(
+            InvalidConfiguration, match=r"strategies cannot be found by themselves; name them, or their"
+        ):
+            instrument(host="nautilus_trader")
+
+    @pytest.mark.parametrize("target", [3, ["my_bot"]])
     def test_what_is_no_target(self, target: Any) -> None:
         """A target is a class, a module, or a text."""
         with pytest.raises(InvalidConfiguration, match="expected a class, a module, or the text of a target"):
