@@ -9,7 +9,7 @@ from typing import Any
 import backtesting
 import cloudpickle
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from guarded import FailureTracker, instrument, is_guarded, uninstrument

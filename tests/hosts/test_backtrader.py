@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import backtrader
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from guarded import FailureTracker, instrument, uninstrument
