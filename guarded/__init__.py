@@ -4,6 +4,7 @@ from guarded import validators
 from guarded._audit import AuditEntry
 from guarded._block import Signal, track_signal
 from guarded._clock import Clock
+from guarded._configure import Configuration, configure
 from guarded._decorator import guarded_signal, is_guarded, outcome
 from guarded._errors import GuardedError, InvalidConfiguration, SignalRejected, StoreUnavailable, TradingHalted
 from guarded._events import (
@@ -34,6 +35,7 @@ from guarded.stores.memory import MemoryStore
 __all__ = [
     "AuditEntry",
     "Clock",
+    "Configuration",
     "ConsecutiveFailures",
     "EmergencyHaltManager",
     "Event",
@@ -62,6 +64,7 @@ __all__ = [
     "StoreUnavailable",
     "TradingHalted",
     "TradingResumed",
+    "configure",
     "get_failure_tracker",
     "guarded_signal",
     "guarded_strategy",

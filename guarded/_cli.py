@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from guarded import _openmetrics, _report, _screen, _tables
+from guarded import _configure, _openmetrics, _report, _screen, _tables
 from guarded._errors import InvalidConfiguration, StoreUnavailable
 from guarded._explained import explained
 from guarded._failure import checked_type
@@ -57,6 +58,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
+config = typer.Typer(help="See what a configuration file says, and what is wrong with it.", epilog=_STATUSES)
+app.add_typer(config, name="config")
 
 
 class Format(StrEnum):
@@ -78,6 +81,10 @@ Symbol = Annotated[
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are: it goes on the record.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: it goes on the record.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+ConfigFile = Annotated[
+    str | None,
+    typer.Argument(metavar="FILE", help="Without it: the one of GUARDED_CONFIG, or the nearest one from here upwards."),
+]
 Limit = Annotated[int, typer.Option("--limit", min=0, metavar="N", help="The newest so many; 0 = all.")]
 
 
@@ -352,6 +359,62 @@ def _explain(
         typer.echo(f"guarded explain: {fault}", err=True)
         raise typer.Exit(USAGE) from None
     _screen.put(f"{json.dumps(found.to_dict(), indent=2) if as_json else found}\n")
+
+
+@config.callback(invoke_without_command=True)
+def _config(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        raise InvalidConfiguration("give a command: check, show; `guarded config --help` describes them")
+
+
+@config.command("check", epilog=_STATUSES)
+def _config_check(file: ConfigFile = None) -> None:
+    """Say everything that is wrong with a configuration file; the exit status is 2 if anything is.
+
+    The functions that it names are imported, as `python -m` would from here. Nothing is guarded, and no store is made.
+    """
+    with _each_fault_told(), _importing_from_here():
+        checked = _configure.check(file)
+    _screen.put(f"ok: {checked.path}: {_configure.scope_of(checked.settings)}\n")
+
+
+@config.command("show", epilog=_STATUSES)
+def _config_show(file: ConfigFile = None, as_json: Json = False) -> None:
+    """Show the settings of a configuration file, with the defaults, and where each comes from."""
+    with _each_fault_told():
+        plan = _configure.planned(file)
+    if as_json:
+        shown_as = _configure.as_json(plan.settings)
+        _screen.put(
+            f"{json.dumps({'file': str(plan.path), 'settings': shown_as, 'origins': plan.origins}, indent=2)}\n"
+        )
+    else:
+        lines = [str(plan.path), *_configure.described(plan.settings, plan.origins)]
+        _screen.put("".join(f"{_screen.printable(line)}\n" for line in lines))
+
+
+@contextmanager
+def _each_fault_told() -> Iterator[None]:
+    """Say what is wrong with a configuration line by line, and end; the same where the extra is missing."""
+    try:
+        yield
+    except InvalidConfiguration as faults:
+        for fault in str(faults).split("\n"):
+            _failed(InvalidConfiguration(fault), USAGE)
+        raise typer.Exit(USAGE) from None
+    except ImportError as missing:
+        raise typer.Exit(_failed(missing, FAULT)) from None
+
+
+@contextmanager
+def _importing_from_here() -> Iterator[None]:
+    """Find modules in the current folder, which an installed command does not by itself."""
+    before = list(sys.path)
+    sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _newest(found: list[Report], limit: int) -> list[Report]:

@@ -37,7 +37,8 @@ class _Active(NamedTuple):
 
     def is_for(self, target: object) -> bool:
         """Whether it was asked for with this target."""
-        return self.target is target or (isinstance(target, str) and self.target == target)
+        is_equal = isinstance(target, str) and self.target == target
+        return is_equal or target is self.target or target is self.instrumentation
 
     def is_like(self, methods: Methods) -> bool:
         """Whether it was asked for with the same settings; an object is the same as itself."""
@@ -175,11 +176,11 @@ def guarded_strategy(*given: Any, **settings: Any) -> Any:
     return decorate
 
 
-def uninstrument(target: str | type | ModuleType | None = None) -> dict[str, str]:
+def uninstrument(target: str | type | ModuleType | Instrumentation | None = None) -> dict[str, str]:
     """Take guards off again, and put back exactly what was there.
 
     Args:
-        target: What was given to `instrument`, or the name of a host; None for everything.
+        target: What was given to `instrument`, the name of a host among it, or what it returned; None for everything.
 
     Returns:
         What had to be left as it is, and why: somebody has put something else there since.
@@ -329,7 +330,3 @@ def _methods_of(cls: type) -> list[str]:
 
 def _is_equal_text(one: object, other: object) -> bool:
     return isinstance(one, str) and isinstance(other, str) and one == other
-
-
-def instrument_host(name: str) -> Instrumentation:
-    return instrument(host=name)

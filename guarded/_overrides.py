@@ -49,11 +49,22 @@ def is_part_of_another(guard: Guard, args: tuple[object, ...]) -> bool:
     That one is then the judge of it: what this one raises is for the method that called `super()` to see, and counts
     once. The stack is asked, so that the calls of methods that nobody overrides need not leave word of themselves.
     """
-    frame: FrameType | None = sys._getframe(1) if args else None
+    if not args or _is_outermost(guard, args[0]):
+        return False
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code in _frames and _is_another(frame, guard, args[0]):
             return True
         frame = frame.f_back
+    return False
+
+
+def _is_outermost(guard: Guard, on: object) -> bool:
+    """Whether the object's class has no other method of that name, through which this could have been called."""
+    name = guard.patch.name if guard.patch is not None else ""
+    for cls in type(on).__mro__:
+        if name in cls.__dict__:
+            return getattr(cls.__dict__[name], "__guarded__", None) is guard
     return False
 
 
