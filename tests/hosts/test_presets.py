@@ -1,0 +1,384 @@
+"""Host presets: what they are made of, and what they do with classes that stand in for hosts that are not installed.
+
+tests/hosts has a file for each host that runs the real one.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pandas as pd  # type: ignore[import-untyped]
+import pytest
+
+import guarded
+from guarded import (
+    FailureTracker,
+    InvalidConfiguration,
+    Scope,
+    instrument,
+    is_guarded,
+    set_failure_tracker,
+    uninstrument,
+)
+from guarded._hosts import HOSTS, host_named
+from guarded.hosts import freqtrade, ib_async, nautilus_trader
+
+FOLDER = Path(guarded.__file__).parent / "hosts"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(tracker: FailureTracker) -> Iterator[None]:
+    yield
+    uninstrument()
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, dotted: str, **methods: Any) -> Any:
+    """A class that has the name of a host's base."""
+    module_name, _, name = dotted.rpartition(".")
+    base = type(name, (), {"__module__": module_name, **methods})
+    module = ModuleType(module_name)
+    setattr(module, name, base)
+    monkeypatch.setitem(sys.modules, module_name, module)
+    return base
+
+
+class TestData:
+    @pytest.mark.parametrize("name", HOSTS)
+    def test_every_file_is_sound(self, name: str) -> None:
+        """Each host's file has known keys only, names each callback once, and what it names is there."""
+        data = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+        assert set(data) <= {"host", "bases", "strategy", "symbol", "on_halt", "may_be_hooked", "callback"}
+        known = {"names", "parameters", "strategy", "symbol", "when_halted", "reraise", "returns", "inherited"}
+        names = [each for entry in data["callback"] for each in entry["names"]]
+        assert all(set(entry) <= known for entry in data["callback"])
+        assert len(names) == len(set(names))
+        assert host_named(name).name == name
+        assert (FOLDER / f"{name}.toml").read_text().startswith("# ")
+
+    def test_every_host_has_a_file(self) -> None:
+        """The list of hosts is that of the files."""
+        assert sorted(path.stem for path in FOLDER.glob("*.toml")) == list(HOSTS)
+
+    @pytest.mark.parametrize("name", ["freqtrad", "", None])
+    def test_an_unknown_host(self, name: Any) -> None:
+        """A host that is not known is an error that lists those that are."""
+        with pytest.raises(InvalidConfiguration, match=r"expected one of 'backtesting', 'backtrader', 'freqtrade'"):
+            host_named(name)
+
+
+class TestFreqtrade:
+    """A stand-in has the base's name; the real host runs in test_freqtrade.py."""
+
+    @pytest.fixture
+    def strategy(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        def inherited(self: object, pair: str, **_: Any) -> bool:
+            return True
+
+        base: Any = stand_in(
+            monkeypatch,
+            "freqtrade.strategy.interface.IStrategy",
+            confirm_trade_entry=inherited,
+            confirm_trade_exit=inherited,
+            populate_entry_trend=lambda _self, dataframe, _metadata: dataframe,
+        )
+
+        class Often(base):  # type: ignore[misc]  # it is made on the way
+            def populate_entry_trend(self, df: pd.DataFrame, meta: dict[str, str]) -> pd.DataFrame:
+                df["enter_long"] = 1
+                df["buy"] = 1
+                raise ValueError("bad frame")
+
+            def populate_exit_trend(self, dataframe: pd.DataFrame, metadata: dict[str, str]) -> pd.DataFrame:
+                raise ValueError("bad frame")
+
+            def confirm_trade_exit(self, pair: str, **_: Any) -> bool:
+                raise ValueError("bad exit")
+
+            def leverage(self, pair: str, proposed_leverage: float, **_: Any) -> float:
+                raise ValueError("bad leverage")
+
+            def custom_exit_price(self, pair: str, proposed_rate: float, **_: Any) -> float:
+                raise ValueError("bad rate")
+
+            def informative_pairs(self) -> list[tuple[str, str]]:
+                raise ValueError("bad pairs")
+
+            def adjust_trade_position(self, trade: Any, **_: Any) -> float:
+                raise ValueError("bad trade")
+
+            def bot_start(self) -> None:
+                raise ValueError("cannot start")
+
+        return Often
+
+    def test_what_the_host_takes_for_no_signal(self, strategy: Any) -> None:
+        """Each callback that fails gives what the host takes for no entry, and never for no exit."""
+        instrument(strategy, tracker=FailureTracker(100))
+        often = strategy()
+        assert often.confirm_trade_exit(pair="BTC/USDT", trade=None) is True
+        assert often.leverage(pair="BTC/USDT", proposed_leverage=3.0) == 1.0
+        assert often.custom_exit_price(pair="BTC/USDT", proposed_rate=7.5) == 7.5
+        first, second = often.informative_pairs(), often.informative_pairs()
+        assert first == []
+        assert first is not second
+        assert often.adjust_trade_position(trade=SimpleNamespace(pair="ETH/USDT")) is None
+        with pytest.raises(ValueError, match="cannot start"):
+            often.bot_start()
+
+    def test_names(self, strategy: Any) -> None:
+        """The strategy is the class's name, the symbol the pair, wherever the host has it and whatever it is called."""
+        tracker = FailureTracker(100)
+        report = instrument(strategy, tracker=tracker)
+        often = strategy()
+        often.populate_entry_trend(pd.DataFrame({"close": [1.0]}), {"pair": "BTC/USDT"})
+        often.adjust_trade_position(trade=SimpleNamespace(pair="ETH/USDT"))
+        often.confirm_trade_exit(pair="SOL/USDT")
+        often.informative_pairs()
+        assert [one.symbol for one in tracker.failure_history] == ["BTC/USDT", "ETH/USDT", "SOL/USDT", "*"]
+        assert tracker.strategy_failures == {"Often": 4}
+        assert report.skipped == {}
+
+    def test_frames(self, strategy: Any) -> None:
+        """A frame with signals in it, written before the method raised, comes back as a copy without them."""
+        instrument(strategy, tracker=FailureTracker(100))
+        frame = pd.DataFrame({"close": [1.0, 2.0]})
+        entries = strategy().populate_entry_trend(frame, {"pair": "BTC/USDT"})
+        assert list(entries.enter_long) == list(entries.enter_short) == list(entries.buy) == [0, 0]
+        assert "exit_long" not in entries
+        assert list(frame.enter_long) == [1, 1]
+        exits = strategy().populate_exit_trend(frame.assign(sell=1), {"pair": "BTC/USDT"})
+        assert list(exits.exit_long) == list(exits.enter_long) == list(exits.sell) == [0, 0]
+        assert list(freqtrade.without_entries(None, frame).close) == [1.0, 2.0]
+
+    def test_the_gate_is_there_if_the_strategy_has_none(self, strategy: Any, tracker: FailureTracker) -> None:
+        """An inherited confirm_trade_entry is guarded in the strategy, so that a halt refuses entries; exits go on."""
+        report = instrument(strategy)
+        assert strategy().confirm_trade_entry(pair="BTC/USDT") is True
+        tracker.halt_manager.trigger_halt("drill")
+        assert strategy().confirm_trade_entry(pair="BTC/USDT") is False
+        assert strategy().confirm_trade_exit(pair="BTC/USDT") is True
+        assert strategy().custom_exit_price(pair="BTC/USDT", proposed_rate=2.0) == 2.0
+        assert tracker.type_failures, "what exits depend on runs while trading is halted"
+        assert not is_guarded(strategy.__mro__[1].confirm_trade_entry)
+        assert any(name.endswith("confirm_trade_entry") for name in report.guarded)
+
+    def test_what_is_given_goes_before(self, strategy: Any) -> None:
+        """Settings of the user's go before the host's, for named methods too."""
+        instrument(strategy, "confirm_trade_exit", strategy="Mine", no_signal=lambda *_, **__: "mine")
+        assert strategy().confirm_trade_exit(pair="A") == "mine"
+        assert not is_guarded(strategy.leverage)
+
+
+class TestVnpy:
+    """Stand-ins have the names and the attributes that are asked for; the real host runs in test_vnpy.py."""
+
+    @pytest.fixture
+    def engine(self) -> Any:
+        def order(offset: str) -> Any:
+            return SimpleNamespace(offset=SimpleNamespace(name=offset))
+
+        engine = SimpleNamespace(
+            strategy_orderid_map={"flip-1": {"1", "2", "3", "stop.1", "stop.2"}},
+            stop_orders={"stop.1": order("OPEN"), "stop.2": order("CLOSE")},
+            main_engine=SimpleNamespace(get_order={"1": order("OPEN"), "2": order("CLOSETODAY")}.get),
+            cancelled=[],
+            shown=[],
+        )
+        engine.cancel_order = lambda _strategy, orderid: engine.cancelled.append(orderid)
+        engine.put_strategy_event = engine.shown.append
+        return engine
+
+    @pytest.fixture
+    def flip(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        base: Any = stand_in(monkeypatch, "vnpy_ctastrategy.template.CtaTemplate")
+
+        class Flip(base):  # type: ignore[misc]  # it is made on the way
+            def __init__(self, engine: Any, name: str = "flip-1", vt_symbol: str = "rb2405.SHFE") -> None:
+                self.cta_engine, self.strategy_name, self.vt_symbol = engine, name, vt_symbol
+                self.trading = True
+                self.heard = 0
+
+            def on_bar(self, b: object) -> None:
+                raise ValueError("bad bar")
+
+            def on_tick(self, tick: object) -> None: ...
+
+            def on_trade(self, trade: object) -> None:
+                self.heard += 1
+
+        return Flip
+
+    def test_a_halt_stops_it(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """At a halt the strategy may send no order, those that would open are cancelled, and it hears of its trades."""
+        instrument(flip)
+        strategy = flip(engine)
+        for _ in range(3):
+            strategy.on_bar(None)
+            strategy.on_tick(None)
+        assert tracker.halt_triggered
+        assert tracker.symbol_failures == {"rb2405.SHFE": 3}
+        assert tracker.strategy_failures == {"flip-1": 3}
+        assert strategy.trading is False
+        assert sorted(engine.cancelled) == ["1", "stop.1"]
+        assert engine.shown == [strategy]
+        strategy.on_trade(None)
+        assert strategy.heard == 1
+
+    def test_in_a_backtest(self, flip: Any, tracker: FailureTracker) -> None:
+        """A backtest's orders are cancelled likewise."""
+        orders = {"1": SimpleNamespace(offset=SimpleNamespace(name="OPEN"))}
+        stops = {"2": SimpleNamespace(offset=SimpleNamespace(name="CLOSE"))}
+        engine = SimpleNamespace(active_limit_orders=orders, active_stop_orders=stops, cancelled=[])
+        engine.cancel_order = lambda _strategy, orderid: engine.cancelled.append(orderid)
+        instrument(flip)
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drill")
+        assert strategy.trading is False
+        assert engine.cancelled == ["1"]
+
+    def test_while_it_is_only_reducing(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """At level REDUCING it may still send orders."""
+        instrument(flip)
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drawdown", level="reducing")
+        assert strategy.trading is True
+        assert sorted(engine.cancelled) == ["1", "stop.1"]
+
+    @pytest.mark.parametrize(
+        ("scope", "reached"),
+        [
+            ({"strategy": "flip-1"}, True),
+            ({"strategy": "flip-2"}, False),
+            ({"symbol": "rb2405.SHFE"}, True),
+            ({"symbol": "rb2410.SHFE"}, False),
+            ({"strategy": "flip-1", "symbol": "rb2405.SHFE"}, True),
+        ],
+    )
+    def test_whom_a_halt_is_about(
+        self, scope: dict[str, str], reached: bool, flip: Any, engine: Any, tracker: FailureTracker
+    ) -> None:
+        """A halt of a strategy or of a symbol reaches only those that it is about."""
+        instrument(flip)
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drill", **scope)
+        assert tracker.halts[0].scope == Scope(**scope)
+        assert strategy.trading is not reached
+
+    def test_whichever_tracker_is_shared(self, flip: Any, engine: Any) -> None:
+        """A tracker that becomes the shared one later reaches strategies too, and none after uninstrument."""
+        instrument(flip)
+        strategy = flip(engine)
+        later, last = FailureTracker(), FailureTracker()
+        with set_failure_tracker(later):
+            later.halt_manager.trigger_halt("drill")
+            assert strategy.trading is False
+        strategy.trading = True
+        uninstrument(flip)
+        with set_failure_tracker(last):
+            last.halt_manager.trigger_halt("drill")
+        assert strategy.trading is True
+
+    def test_a_tracker_of_its_own(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """With tracker= it is that one's halts that reach it."""
+        own = FailureTracker()
+        instrument(flip, tracker=own)
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drill")
+        assert strategy.trading is True
+        own.halt_manager.trigger_halt("drill")
+        assert strategy.trading is False
+
+    def test_one_that_cannot_be_reached(
+        self, flip: Any, engine: Any, tracker: FailureTracker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A strategy that cannot be stopped is reported, and keeps no other from being stopped."""
+        instrument(flip)
+        broken, strategy = flip(SimpleNamespace()), flip(engine)
+        tracker.halt_manager.trigger_halt("drill")
+        assert strategy.trading is False
+        assert "a halt could not reach a strategy of vnpy; its calls are refused" in caplog.text
+        assert broken.trading is False
+
+
+class TestNautilusTrader:
+    """Stand-ins have the attributes that are asked for; the real host runs in test_nautilus_trader.py."""
+
+    @pytest.mark.parametrize(
+        ("told", "symbol"),
+        [
+            (SimpleNamespace(bar_type=SimpleNamespace(instrument_id="EUR/USD.SIM")), "EUR/USD.SIM"),
+            (SimpleNamespace(instrument_id="EUR/USD.SIM"), "EUR/USD.SIM"),
+            (SimpleNamespace(id="EUR/USD.SIM", price_precision=5), "EUR/USD.SIM"),
+            (SimpleNamespace(id="a time event"), None),
+            (None, None),
+        ],
+    )
+    def test_where_the_symbol_is(self, told: Any, symbol: str | None) -> None:
+        """The symbol is the instrument of a bar, of a tick or an event, or an instrument itself."""
+        assert nautilus_trader.symbol_of(None, told) == symbol
+
+    def test_a_halt_cancels_what_would_open(self, monkeypatch: pytest.MonkeyPatch, tracker: FailureTracker) -> None:
+        """At a halt open orders are cancelled but those that only reduce; a halt of a symbol is left to the guards."""
+        base: Any = stand_in(monkeypatch, "nautilus_trader.trading.strategy.Strategy")
+        orders = [SimpleNamespace(is_reduce_only=False), SimpleNamespace(is_reduce_only=True)]
+        cancelled: list[object] = []
+
+        class Flip(base):  # type: ignore[misc]  # it is made on the way
+            id = "Flip-001"
+            cache = SimpleNamespace(orders_open=lambda strategy_id: orders if strategy_id == "Flip-001" else [])
+
+            def cancel_order(self, order: object) -> None:
+                cancelled.append(order)
+
+            def on_bar(self, bar: object) -> None: ...
+
+        instrument(Flip)
+        strategy = Flip()
+        tracker.halt_manager.trigger_halt("drill", symbol="EUR/USD.SIM")
+        assert cancelled == []
+        tracker.halt_manager.trigger_halt("drill", strategy="Flip-001")
+        assert cancelled == orders[:1]
+        assert strategy.id == "Flip-001"
+
+
+def test_where_ib_async_has_the_symbol() -> None:
+    """What has no contract, or one without a symbol, tells none."""
+    assert ib_async.symbol_of(object(), 3) is None
+    assert ib_async.symbol_of(SimpleNamespace(contract=SimpleNamespace(symbol=""))) is None
+    assert ib_async.symbol_of(SimpleNamespace(contract=None)) is None
+
+
+def test_a_module_with_strategies_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a host, a module's target is those of its classes that are strategies of that host; none is an error."""
+    base: Any = stand_in(monkeypatch, "vnpy_ctastrategy.template.CtaTemplate")
+    module = ModuleType("my_vnpy_strategies")
+    monkeypatch.setitem(sys.modules, "my_vnpy_strategies", module)
+    with pytest.raises(InvalidConfiguration, match="my_vnpy_strategies has no strategy of vnpy"):
+        instrument(module, host="vnpy")
+    body = {"on_bar": lambda _self, _bar: 1 / 0, "__module__": "my_vnpy_strategies"}
+    module.Flip = type("Flip", (base,), dict(body))  # type: ignore[attr-defined]
+    module.Other = type("Other", (), dict(body))  # type: ignore[attr-defined]
+    report = instrument(module, host="vnpy")
+    assert report.guarded == ("my_vnpy_strategies:Flip.on_bar",)
+    assert instrument("my_vnpy_strategies", host="vnpy").skipped == {
+        "my_vnpy_strategies:Flip.on_bar": "guarded already, by another instrument"
+    }
+
+
+def test_a_method_with_other_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callback that takes `*args` is guarded without the names that the preset would take from its parameters."""
+    base: Any = stand_in(monkeypatch, "freqtrade.strategy.interface.IStrategy")
+
+    class Loose(base):  # type: ignore[misc]  # it is made on the way
+        def custom_exit(self, *args: Any) -> None: ...
+
+    report = instrument(host="freqtrade")
+    assert report.pending == ()
+    (why,) = report.skipped.values()
+    assert why.startswith("guarded, but without names of its own")
+    assert is_guarded(Loose.custom_exit)
