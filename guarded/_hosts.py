@@ -197,8 +197,7 @@ def _no_signal(returns: Mapping[str, Any], renamed: Callable[[str], str], functi
     return partial(_argument, compile_template(template, function, "no_signal="))
 
 
-def _of_itself(self: object) -> object:
-    return self
+def _of_itself(self: object) -> None: ...
 
 
 def _told(spec: object, strategy: Any) -> str | None:

@@ -16,7 +16,6 @@ from guarded._errors import InvalidConfiguration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from importlib.machinery import ModuleSpec
 
 _WILDCARDS = frozenset("*?[")
 _EXAMPLES = '"my_bot.strategies:Vwap.generate_signals" or "my_bot.strategies.*:*.generate_signals"'
@@ -183,16 +182,9 @@ def _check_there(target: Target) -> None:
         if name in sys.modules:
             where = list(getattr(sys.modules[name], "__path__", ()))
             continue
-        spec = _spec(name, where)
+        spec = find_spec(name) if where is None else PathFinder.find_spec(name, where)
         if spec is None:
             siblings = [module.name for module in iter_modules(where)]
             misses = near_misses(fixed[depth - 1], siblings)
             raise InvalidConfiguration(f"target={target.text!r} of instrument: there is no module {name!r}{misses}")
         where = list(spec.submodule_search_locations or ())
-
-
-def _spec(name: str, where: list[str] | None) -> ModuleSpec | None:
-    try:
-        return find_spec(name) if where is None else PathFinder.find_spec(name, where)
-    except (ImportError, ValueError):  # ValueError: a module that was made by hand, and has no spec
-        return None

@@ -1072,6 +1072,14 @@ class TestModules:
         package.write("strategies/later.py", "class Later:\n    def generate_signals(self): return 1 / 0\n")
         assert package.load("strategies.later").Later().generate_signals() is None
 
+    def test_each_waits_for_its_own(self, package: Package) -> None:
+        """A module that is imported is covered by those who wait for it, and by no others."""
+        vwap = instrument(f"{package.name}.strategies.vwap:Vwap.generate_signals")
+        rsi = instrument(f"{package.name}.strategies.rsi:Rsi.size")
+        package.load("strategies.vwap")
+        assert (len(vwap.guarded), vwap.pending) == (1, ())
+        assert (rsi.guarded, len(rsi.pending)) == ((), 1)
+
     def test_subclasses_elsewhere(self, package: Package) -> None:
         """Classes that derive from those of a module are covered wherever they are."""
         instrument(f"{package.name}.strategies.vwap:Vwap.generate_signals")
@@ -1105,6 +1113,7 @@ class TestModules:
             ),
             ("{0}.strategies.vwap:make_signals", (), r"has no make_signals \(did you mean 'make_signal'"),
             ("{0}.strategies.vwap", ("nothing",), r"vwap has no nothing$"),
+            ("{0}.strategies.vwap:make_signal.generate", (), r"vwap has no make_signal\.generate$"),
             ("{0}.strategies.vwap", (), r"it names no method; give their names, as in instrument\("),
             ("{0}.strategies.wvap:Vwap.size", (), r"no module '{0}\.strategies\.wvap' \(did you mean 'vwap'\?\)"),
             ("{0}.strategy.vwap:Vwap.size", (), r"no module '{0}\.strategy' \(did you mean 'strategies'\?\)"),
