@@ -1113,7 +1113,7 @@ class TestModules:
             ),
             ("{0}.strategies.vwap:make_signals", (), r"has no make_signals \(did you mean 'make_signal'"),
             ("{0}.strategies.vwap", ("nothing",), r"vwap has no nothing$"),
-            ("{0}.strategies.vwap:make_signal.generate", (), r"vwap has no make_signal\.generate$"),
+            ("{0}.strategies.vwap:make_signal.generate", (), r"vwap has no make_signal\.generate"),
             ("{0}.strategies.vwap", (), r"it names no method; give their names, as in instrument\("),
             ("{0}.strategies.wvap:Vwap.size", (), r"no module '{0}\.strategies\.wvap' \(did you mean 'vwap'\?\)"),
             ("{0}.strategy.vwap:Vwap.size", (), r"no module '{0}\.strategy' \(did you mean 'strategies'\?\)"),

@@ -25,8 +25,8 @@ HOSTS = {
 
 def run(example: Path, folder: Path, *, without: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run an example in a folder; without a package if that is asked for."""
-    hidden = "" if without is None else f"import sys; sys.modules[{without!r}] = None;"
-    code = f"{hidden} import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
+    hidden = "" if without is None else f"import sys; sys.modules[{without!r}] = None; "
+    code = f"{hidden}import runpy; runpy.run_path({str(example)!r}, run_name='__main__')"
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parents[1]), "PYTHONWARNINGS": "ignore"}
     return subprocess.run(
         [sys.executable, "-c", code],
