@@ -182,7 +182,8 @@ def _check_there(target: Target) -> None:
         if name in sys.modules:
             where = list(getattr(sys.modules[name], "__path__", ()))
             continue
-        spec = find_spec(name) if where is None else PathFinder.find_spec(name, where)
+        # By its last name: a namespace package with a parent would ask for that, which is not imported.
+        spec = find_spec(name) if where is None else PathFinder.find_spec(fixed[depth - 1], where)
         if spec is None:
             siblings = [module.name for module in iter_modules(where)]
             misses = near_misses(fixed[depth - 1], siblings)

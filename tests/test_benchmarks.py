@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "benchmarks"
 README = Path(__file__).parent.parent / "README.md"
-OWN = ("success", "failure", "classifying", "growth", "importing")  # the peers need the extra `bench`
+OWN = ("success", "instrumenting", "failure", "classifying", "growth", "importing")  # the peers need the extra `bench`
 
 
 def test_the_benchmarks_print_one_line_for_each_case(tmp_path: Path) -> None:

@@ -1072,6 +1072,16 @@ class TestModules:
         package.write("strategies/later.py", "class Later:\n    def generate_signals(self): return 1 / 0\n")
         assert package.load("strategies.later").Later().generate_signals() is None
 
+    def test_packages_without_an_init(self, package: Package, tmp_path: Path) -> None:
+        """Folders without an __init__ are packages, too, at every depth."""
+        name = f"spaces_{package.name}"
+        (tmp_path / name / "deeper").mkdir(parents=True)
+        (tmp_path / name / "deeper" / "signals.py").write_text("def signal(): return 1 / 0\n")
+        with pytest.raises(InvalidConfiguration, match=rf"no module '{name}\.deeper\.signal' \(did you mean 'signals'"):
+            instrument(f"{name}.deeper.signal:signal")
+        instrument(f"{name}.deeper.signals:signal")
+        assert importlib.import_module(f"{name}.deeper.signals").signal() is None
+
     def test_each_waits_for_its_own(self, package: Package) -> None:
         """A module that is imported is covered by those who wait for it, and by no others."""
         vwap = instrument(f"{package.name}.strategies.vwap:Vwap.generate_signals")

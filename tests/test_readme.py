@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -35,12 +36,36 @@ def test_the_python_blocks_run_as_one_program(tmp_path: Path) -> None:
 
 
 def test_the_toml_blocks_are_packs(tmp_path: Path) -> None:
-    """Every TOML block of the README is a pack that loads."""
-    for number, block in enumerate(blocks("toml")):
+    """Every TOML block of the README is a pack that loads, but for the configuration."""
+    packs = [block for block in blocks("toml") if "pack =" in block]
+    for number, block in enumerate(packs):
         pack = tmp_path / f"{number}.toml"
         pack.write_text(block, encoding="utf-8")
         FailureRules().load(pack)
-    assert blocks("toml")
+    assert len(packs) == len(blocks("toml")) - 1
+
+
+def test_the_configuration_is_sound(tmp_path: Path) -> None:
+    """The configuration that the README shows is accepted, where there are the modules and the pack that it names."""
+    (block,) = [block for block in blocks("toml") if "pack =" not in block]
+    (tmp_path / "guarded.toml").write_text(block, encoding="utf-8")
+    (tmp_path / "my_rules.toml").write_text('pack = "mine"\nrule = []\n', encoding="utf-8")
+    (tmp_path / "my_bot" / "strategies").mkdir(parents=True)
+    (tmp_path / "my_bot" / "risk.py").write_text("def cancel_all(reason, failure): ...\n", encoding="utf-8")
+    code = "import guarded; print(guarded.configure())"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'reset_window = "5m"' in done.stdout
+    assert "my_bot.strategies.*:*.generate_signals is not imported yet" in done.stdout
 
 
 def table_of_packs() -> str:

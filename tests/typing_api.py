@@ -16,16 +16,21 @@ from guarded import (
     FailureTracker,
     FailureType,
     HaltTrigger,
+    Instrumentation,
     Outcome,
     SignalFailed,
     SignalGenerationFailure,
+    configure,
     get_failure_tracker,
     guarded_signal,
+    guarded_strategy,
+    instrument,
     is_guarded,
     outcome,
     set_failure_tracker,
     set_mode,
     track_signal,
+    uninstrument,
     validators,
 )
 
@@ -239,3 +244,21 @@ with set_failure_tracker(tracker), set_mode("strict"):
     assert_type(get_failure_tracker(), FailureTracker)
 tracker.halt_manager.trigger_halt("drill", HaltTrigger.MANUAL, level="reducing")
 status: dict[str, Any] = tracker.get_status()
+
+
+@guarded_strategy("generate", symbol="{symbol}", when_halted="run")
+class Instrumented:
+    def generate(self, symbol: str) -> float:
+        return 1.0
+
+
+@guarded_strategy
+class Recognised(Instrumented): ...
+
+
+assert_type(Instrumented().generate("AAPL"), float)  # a class decorator cannot say that it may be None
+report: Instrumentation = instrument(Instrumented, "generate", host="backtrader", no_signal=lambda *_: 0.0)
+assert_type(report.guarded, tuple[str, ...])
+assert_type(instrument("my_bot.*:*.generate").skipped, dict[str, str])
+assert_type(uninstrument(report), dict[str, str])
+assert_type(configure("guarded.toml").instrumented, tuple[Instrumentation, ...])

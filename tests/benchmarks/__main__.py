@@ -20,7 +20,7 @@ from guarded import FailureTracker, set_failure_tracker, set_mode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-GROUPS = ("success", "failure", "storing", "classifying", "growth", "importing", "peers")
+GROUPS = ("success", "instrumenting", "failure", "storing", "classifying", "growth", "importing", "peers")
 WIDTH = 50
 
 
