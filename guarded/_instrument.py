@@ -304,7 +304,8 @@ class _Finder(MetaPathFinder):
 
     def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         """None, always."""
-        waited_for = any((modules := one.instrumentation.modules) and modules.fits(fullname) for one in _active)
+        known = tuple(_active)  # a thread that imports does not wait for one that instruments
+        waited_for = any((modules := one.instrumentation.modules) and modules.fits(fullname) for one in known)
         if waited_for and fullname not in _expected:
             _expected.add(fullname)
             wrapt.register_post_import_hook(_imported, fullname)
