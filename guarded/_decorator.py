@@ -61,7 +61,9 @@ class Settings(NamedTuple):
     no_signal: Callable[..., Any] | None = None
     when_halted: str = "refuse"
     reduce_only: bool = False
-    patch: Patch | None = None  # `instrument` gives it
+    # What only `instrument` gives:
+    patch: Patch | None = None
+    skip: Callable[..., bool] | None = None
 
 
 class Decorator(Protocol[N_co]):
@@ -321,6 +323,7 @@ def _configured(function: Callable[..., Any], settings: Settings) -> Guard:
         runs_halted=when_halted == "run",
         reduce_only=settings.reduce_only,
         patch=settings.patch,
+        skip=settings.skip,
     )
 
 

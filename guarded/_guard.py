@@ -39,6 +39,7 @@ class Guard:
         function: What is guarded.
         kind: What a call of it gives.
         ends: What it raises to end an iteration, if it is an iterator's `__next__` or `__anext__`: no failure.
+        skip: Says of a call that returns its result that it is not worth making; then it neither runs nor counts.
         patch: What it stands in place of, if it was put there by `instrument`.
         calm: The set of calm keys of a tracker in which the key of all of its calls was last found: as long as the
             tracker still has that set, no streak and no halt is about them.
@@ -60,6 +61,7 @@ class Guard:
     runs_halted: bool
     reduce_only: bool
     patch: Patch | None = None
+    skip: Callable[..., bool] | None = None
     hand_over: Callable[[Any], Any] | None = None
     calm: object = None
 
@@ -69,8 +71,9 @@ class Guard:
 
     @property
     def goes_the_long_way(self) -> bool:
-        """Whether every call has to be looked at: its result is validated, or it may be part of another call."""
-        return self.validate is not None or (self.patch is not None and self.patch.overridden)
+        """Whether every call has to be looked at: it may be skipped, or part of another; its result may be refused."""
+        overridden = self.patch is not None and self.patch.overridden
+        return overridden or self.validate is not None or self.skip is not None
 
     def is_part(self, args: tuple[Any, ...]) -> bool:
         """Whether a call is part of one of a method that overrides this one, which answers for it."""
@@ -86,6 +89,8 @@ class Guard:
             return self.handed_over(self.refuse(tracker, halt, args, kwargs))
         since = tracker._sequence
         try:
+            if self.skip is not None and self.skip(*args, **kwargs):
+                return Outcome(self._no_signal(args, kwargs))
             result = self.function(*args, **kwargs)
             defer = deferral(type(result))  # type: ignore[arg-type]  # types are hashable
             if defer is None:

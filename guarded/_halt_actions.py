@@ -49,10 +49,10 @@ class HaltActions:
         return [one for one in gc.get_objects() if type(one) in covered]
 
     def _concerns(self, halt: HaltRecord, strategy: Any) -> bool:
-        """Whether a halt is about a strategy; one of a symbol by itself is if the strategy has only that one."""
+        """Whether a halt may be about a strategy, as far as that can tell by itself: it may have several symbols."""
         scope: Scope = halt.scope
         names = self._host.names_of(strategy)
         return all(
-            wanted is None or (known is not None and bounded(known) == wanted)
+            wanted is None or known is None or bounded(known) == wanted
             for wanted, known in zip((scope.strategy, scope.symbol), names, strict=True)
         )

@@ -40,6 +40,8 @@ class Callback:
         reraise: The same.
         returns: What the host takes for "no signal": a value, the name of the argument that it is, or a function of
             the call's arguments by its dotted name; None if it takes None.
+        skip: A function of the call's arguments, by its dotted name, that says whether it is not worth making: what it
+            needs is known to be missing. Then it neither runs nor counts; None: it always is.
         inherited: Whether it is guarded in strategies that do not define it, too.
     """
 
@@ -49,6 +51,7 @@ class Callback:
     when_halted: str
     reraise: bool
     returns: Mapping[str, Any] | None
+    skip: str | None
     inherited: bool
 
     def settings(self, function: Any) -> Settings:
@@ -60,6 +63,7 @@ class Callback:
             reraise=self.reraise,
             no_signal=None if self.returns is None else _no_signal(self.returns, renamed, function),
             when_halted=self.when_halted,
+            skip=None if self.skip is None else resolved(self.skip),
         )
 
 
@@ -161,6 +165,7 @@ def _callback(entry: Mapping[str, Any]) -> Callback:
         when_halted=entry.get("when_halted", "refuse"),
         reraise=entry.get("reraise", False),
         returns=entry.get("returns"),
+        skip=entry.get("skip"),
         inherited=entry.get("inherited", False),
     )
 

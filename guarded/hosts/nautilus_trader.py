@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from guarded._names import bounded
+
 if TYPE_CHECKING:
     from guarded._halt import HaltRecord
 
@@ -20,12 +22,18 @@ def symbol_of(_strategy: Any, told: Any = None, *_: Any) -> str | None:
     return None if found is None else str(found)
 
 
-def cancel_opening_orders(strategy: Any, _halt: HaltRecord) -> None:
-    """Cancel a strategy's open orders but those that only reduce a position: a halt must not trap one.
+def cancel_opening_orders(strategy: Any, halt: HaltRecord) -> None:
+    """Cancel a strategy's working orders but those that only reduce a position: a halt must not trap one.
 
     Args:
-        strategy: A `Strategy` that is running.
+        strategy: A `Strategy`.
+        halt: The halt; one of a symbol is about the orders for that.
     """
-    for order in strategy.cache.orders_open(strategy_id=strategy.id):
-        if not order.is_reduce_only:
+    cache, symbol = strategy.cache, halt.scope.symbol
+    if cache is None:  # no engine has it, or has it any more
+        return
+    found = (cache.orders_open, cache.orders_inflight, cache.orders_emulated)
+    for order in [one for orders in found for one in orders(strategy_id=strategy.id)]:
+        is_concerned = symbol is None or bounded(str(order.instrument_id)) == symbol
+        if is_concerned and not order.is_reduce_only and not order.is_pending_cancel:
             strategy.cancel_order(order)

@@ -53,7 +53,7 @@ class TestData:
         """Each host's file has known keys only, names each callback once, and what it names is there."""
         data = tomllib.loads((FOLDER / f"{name}.toml").read_text())
         assert set(data) <= {"host", "bases", "strategy", "symbol", "on_halt", "may_be_hooked", "callback"}
-        known = {"names", "parameters", "strategy", "symbol", "when_halted", "reraise", "returns", "inherited"}
+        known = {"names", "parameters", "strategy", "symbol", "when_halted", "reraise", "returns", "skip", "inherited"}
         names = [each for entry in data["callback"] for each in entry["names"]]
         assert all(set(entry) <= known for entry in data["callback"])
         assert len(names) == len(set(names))
@@ -154,6 +154,44 @@ class TestFreqtrade:
         exits = strategy().populate_exit_trend(frame.assign(sell=1), {"pair": "BTC/USDT"})
         assert list(exits.exit_long) == list(exits.enter_long) == list(exits.sell) == [0, 0]
         assert list(freqtrade.without_entries(None, frame).close) == [1.0, 2.0]
+
+    def test_no_indicators(self, monkeypatch: pytest.MonkeyPatch, tracker: FailureTracker) -> None:
+        """A frame whose indicators failed is one failure: what would need them is not called, and has no signals."""
+        base: Any = stand_in(monkeypatch, "freqtrade.strategy.interface.IStrategy")
+
+        class Strategy(base):  # type: ignore[misc]  # it is made on the way
+            def populate_indicators(self, dataframe: pd.DataFrame, metadata: dict[str, str]) -> pd.DataFrame:
+                if metadata["pair"] == "BAD":
+                    raise ValueError("no candles")
+                return dataframe.assign(rsi=50)
+
+            def populate_entry_trend(self, dataframe: pd.DataFrame, metadata: dict[str, str]) -> pd.DataFrame:
+                return dataframe.assign(enter_long=dataframe.rsi > 0)
+
+            def populate_sell_trend(self, dataframe: pd.DataFrame, metadata: dict[str, str]) -> pd.DataFrame:
+                return dataframe.assign(sell=dataframe.rsi > 0)
+
+        instrument(Strategy)
+
+        def analysed(pair: str) -> pd.DataFrame:
+            strategy, frame = Strategy(), pd.DataFrame({"close": [1.0]})
+            for step in (strategy.populate_indicators, strategy.populate_entry_trend, strategy.populate_sell_trend):
+                frame = step(frame.copy(), {"pair": pair})
+            return frame
+
+        assert analysed("GOOD").enter_long.all()
+        assert tracker.last_success_time is not None
+        bad = analysed("BAD")
+        assert not bad.enter_long.any()
+        assert not bad.exit_long.any()
+        assert tracker.total_failures == 1
+        assert tracker.consecutive_failures == 1
+
+    def test_orders_that_cannot_be_adjusted(self) -> None:
+        """The price of an exit stays as it is, and an entry is cancelled."""
+        assert freqtrade.order_price(None, current_order_rate=7.5, is_entry=False) == 7.5
+        assert freqtrade.order_price(None, current_order_rate=7.5, is_entry=True) is None
+        assert freqtrade.order_price(None) is None
 
     def test_the_gate_is_there_if_the_strategy_has_none(self, strategy: Any, tracker: FailureTracker) -> None:
         """An inherited confirm_trade_entry is guarded in the strategy, so that a halt refuses entries; exits go on."""
