@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import string
 import tomllib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -555,6 +556,15 @@ def _check_targets(given: Mapping[str, Any], faults: Faults) -> None:
         if "target" in entry and None not in methods:
             with faults.at(f"{key}.target"):
                 parsed(entry["target"], methods, of_host="host" in entry)
+        for name in ("strategy", "symbol"):
+            _check_template(entry.get(name, ""), f"{key}.{name}", faults)
+
+
+def _check_template(text: str, key: str, faults: Faults) -> None:
+    try:
+        list(string.Formatter().parse(text))
+    except ValueError as error:
+        faults.add(f"{key} = {text!r}", f"expected a name, or a template such as '{{symbol}}': {error}")
 
 
 def _check_functions(given: Mapping[str, Any], faults: Faults) -> None:

@@ -87,9 +87,9 @@ def configure(path: str | os.PathLike[str] | None = None) -> Configuration:
     global _in_force  # noqa: PLW0603  # one configuration for the process
     from guarded import _config  # noqa: PLC0415  # what it needs comes with an extra
 
+    if _pending is not None:  # a module that the configuration names calls this while it is imported for it
+        return _pending
     with _lock:
-        if _pending is not None:  # a module that the configuration names calls this while it is imported for it
-            return _pending
         file = _config.find(path, os.environ, Path.cwd())
         if _in_force is None or not (_in_force.plan.path == file.path and _in_force.plan.is_unchanged()):
             plan = _config.planned(file, os.environ)
@@ -228,6 +228,10 @@ def _applied(plan: Plan, previous: _InForce | None) -> _InForce:
     """Put a configuration in the place of another one, or fail and leave everything as it was."""
     faults = plan.faults()
     mode_before = _mode.current if previous is None else previous.mode_before
+    if previous is not None:  # nothing is to run without guards while modules are imported
+        for key, name in plan.functions():
+            _looked_up(name, key, faults)
+        faults.check()
     with ExitStack() as undo:
         if previous is not None:
             for one in previous.configuration.instrumented:

@@ -219,8 +219,8 @@ def guarded_form(target: Any, settings: Settings) -> Any:
 
 
 def with_guard(target: Any, guard: Guard) -> Any:
-    """The same with a guard that there is, which has changed since."""
-    return _rebuilt(target, functools.partial(_around_again, guard=guard))
+    """What `guarded_form` has made with a guard, made anew, for the guard has changed since."""
+    return _rebuilt(target, lambda _inner: _around_again(guard.function, guard))
 
 
 def guard_in(target: object) -> Guard | None:

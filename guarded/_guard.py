@@ -14,7 +14,7 @@ from guarded._deferred import deferral
 from guarded._errors import SignalRejected
 from guarded._json import json_safe
 from guarded._outcome import Outcome
-from guarded._overrides import is_part_of_another, runs_guarded
+from guarded._overrides import is_called_through_super, is_part_of_another, runs_guarded
 from guarded._recording import Settled, record_refusal, refusal, settle
 from guarded._secrets import text_of
 from guarded._templates import function_name
@@ -72,12 +72,19 @@ class Guard:
     @property
     def goes_the_long_way(self) -> bool:
         """Whether every call has to be looked at: it may be skipped, or part of another; its result may be refused."""
-        overridden = self.patch is not None and self.patch.overridden
-        return overridden or self.validate is not None or self.skip is not None
+        return self._is_overridden or self.validate is not None or self.skip is not None
 
     def is_part(self, args: tuple[Any, ...]) -> bool:
         """Whether a call is part of one of a method that overrides this one, which answers for it."""
-        return self.patch is not None and self.patch.overridden and is_part_of_another(self, args)
+        return self._is_overridden and is_called_through_super(self, args) and is_part_of_another(self, args)
+
+    def is_told(self, args: tuple[Any, ...]) -> bool:
+        """Whether what a call raises goes on: `super()` has led to it in another thread than the call it belongs to."""
+        return self._is_overridden and is_called_through_super(self, args)
+
+    @property
+    def _is_overridden(self) -> bool:
+        return self.patch is not None and self.patch.overridden
 
     def call(self, tracker: FailureTracker, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[Any]:
         """One guarded call the long way: with halts, mode and validation looked at."""
@@ -326,7 +333,7 @@ class GuardedCall:
         self._args = args
         self._kwargs = kwargs
         self.rules = guard.rules
-        self.reraise = guard.reraise
+        self.reraise = guard.reraise or guard.is_told(args)
 
     def names(self, error: BaseException | None) -> tuple[str, str]:
         """Strategy and symbol."""

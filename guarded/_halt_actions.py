@@ -12,6 +12,7 @@ from guarded._names import bounded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from guarded._decorator import Settings
     from guarded._events import Event
     from guarded._halt import HaltRecord
     from guarded._hosts import Host
@@ -24,34 +25,45 @@ class HaltActions:
 
     Args:
         host: Whose strategies they are.
+        given: What they were instrumented with: their names, and whose halts they are to hear of; by default the shared
+            tracker's, whichever that is.
         classes: Tells which classes are covered.
-        tracker: Whose halts; None: the shared tracker's, whichever that is.
     """
 
-    def __init__(self, host: Host, classes: Callable[[], list[type]], tracker: FailureTracker | None) -> None:
+    def __init__(self, host: Host, given: Settings, classes: Callable[[], list[type]]) -> None:
         self._host = host
+        self._given = given
         self._classes = classes
-        self.end = _shared.subscribe(self._hear) if tracker is None else tracker.subscribe(self._hear)
+        self.end = _shared.follow(self._begin) if given.tracker is None else self._begin(given.tracker)
+
+    def _begin(self, tracker: FailureTracker) -> Callable[[], None]:
+        """Hear of a tracker's halts, those in force first."""
+        end = tracker.subscribe(self._hear)
+        for halt in tracker.halts:
+            self._act(halt)
+        return end
 
     def _hear(self, event: Event) -> None:
-        if not isinstance(event, HaltTriggered) or self._host.on_halt is None:
-            return
+        if isinstance(event, HaltTriggered):
+            self._act(event.halt)
+
+    def _act(self, halt: HaltRecord) -> None:
         for strategy in self._strategies():
             try:
-                if self._concerns(event.halt, strategy):
-                    self._host.on_halt(strategy, event.halt)
+                if self._host.on_halt is not None and self._concerns(halt, strategy):
+                    self._host.on_halt(strategy, halt)
             except Exception as fault:  # noqa: BLE001  # one strategy's fault must not keep the others trading
                 _faults.report(f"a halt could not reach a strategy of {self._host.name}; its calls are refused", fault)
 
     def _strategies(self) -> list[Any]:
         """The strategies that there are: looked for when they are needed, so that making one costs nothing."""
-        covered = set(self._classes())
-        return [one for one in gc.get_objects() if type(one) in covered]
+        covered = {id(cls) for cls in self._classes()}  # an object's class may be one that cannot be hashed
+        return [one for one in gc.get_objects() if id(type(one)) in covered]
 
     def _concerns(self, halt: HaltRecord, strategy: Any) -> bool:
         """Whether a halt may be about a strategy, as far as that can tell by itself: it may have several symbols."""
         scope: Scope = halt.scope
-        names = self._host.names_of(strategy)
+        names = self._host.names_of(strategy, self._given)
         return all(
             wanted is None or known is None or bounded(known) == wanted
             for wanted, known in zip((scope.strategy, scope.symbol), names, strict=True)

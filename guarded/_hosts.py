@@ -103,10 +103,10 @@ class Host:
             if owner is not None and (owner not in own or self.callbacks[name].inherited)
         ]
 
-    def names_of(self, strategy: Any) -> tuple[str | None, str | None]:
+    def names_of(self, strategy: Any, given: Settings) -> tuple[str | None, str | None]:
         """The strategy's name and its symbol, as far as the strategy by itself can tell them."""
-        settings = self.others.settings(_of_itself)
-        return _told(settings.strategy, strategy), _told(settings.symbol, strategy)
+        preset = self.others
+        return _told(given.strategy or preset.strategy, strategy), _told(given.symbol or preset.symbol, strategy)
 
     def settings_of(self, name: str, function: object) -> Settings:
         """How a method of a strategy is guarded."""
@@ -206,9 +206,13 @@ def _of_itself(self: object) -> None: ...
 
 
 def _told(spec: object, strategy: Any) -> str | None:
-    if not isinstance(spec, str):
+    """What a name is for a strategy; None where that takes more than the strategy."""
+    if not isinstance(spec, str) or _NAME.fullmatch(spec):
         return None
-    source = compile_template(spec, _of_itself, "")
+    try:
+        source = compile_template(spec, _of_itself, "")
+    except InvalidConfiguration:
+        return None
     return source if isinstance(source, str) else exact(source.get((strategy,), {}))
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import sys
+import weakref
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_origin, overload
 
 import wrapt
 
+from guarded import _faults
 from guarded._decorator import Context, Settings, Spec
 from guarded._errors import InvalidConfiguration
 from guarded._hosts import host_named, host_of
 from guarded._instrumentation import Instrumentation, Methods, path_of
 from guarded._locks import ForkSafeLock
 from guarded._subclasses import follow, unfollow
-from guarded._targets import Target, near_misses, of_base, of_module, parsed
+from guarded._targets import Target, is_whole, near_misses, of_base, of_module, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,26 +31,33 @@ C = TypeVar("C", bound=type)
 
 
 class _Active(NamedTuple):
-    """An instrumentation, and what it was asked for with."""
+    """An instrumentation, and what it was asked for with; a class is held weakly."""
 
     target: object
     methods: Methods
     instrumentation: Instrumentation
 
     def is_for(self, target: object) -> bool:
-        """Whether it was asked for with this target."""
-        is_equal = isinstance(target, str) and self.target == target
-        return is_equal or target is self.target or target is self.instrumentation
+        """Whether it was asked for with this target, or is that."""
+        mine = self.target() if isinstance(self.target, weakref.ref) else self.target
+        is_equal = isinstance(target, str) and mine == target
+        return is_equal or target is mine or target is self.instrumentation
 
     def is_like(self, methods: Methods) -> bool:
-        """Whether it was asked for with the same settings; an object is the same as itself."""
-        mine, given = self.methods, methods.given
-        same = all(one is other or _is_equal_text(one, other) for one, other in zip(mine.given, given, strict=True))
-        return same and (mine.names, mine.host) == (methods.names, methods.host)
+        """Whether it was asked for with the same settings."""
+        same = all(map(_is_same, self.methods.given, methods.given))
+        return same and (self.methods.names, self.methods.host) == (methods.names, methods.host)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its class is."""
+        return isinstance(self.target, weakref.ref) and self.target() is None
 
 
 _active: list[_Active] = []
 _expected: set[str] = set()
+_unfinished: set[str] = set()
+"""Modules that are wanted, and were being imported when they were looked for."""
 _lock = ForkSafeLock()
 _numbers = itertools.count(1)
 
@@ -112,11 +121,12 @@ def instrument(
         instrument(host="backtrader")  # every strategy of that host
     """
     given = Settings(strategy, symbol, tracker, rules, context, validate, reraise, no_signal, when_halted, reduce_only)
-    what: Any = get_origin(target) or target or host
+    what: Any = host if target is None else get_origin(target) or target
     preset = host_named(host) if host is not None else host_of(what) if isinstance(what, type) else None
     wanted = Methods(methods, preset, given)
     cover = _cover_host if target is None else _cover_class if isinstance(what, type) else _cover_modules
     with _lock:
+        _active[:] = [one for one in _active if not one.is_gone]
         again = next((one for one in _active if one.is_for(what) and one.methods.names == methods), None)
         if again is None:
             return _begun(what, wanted, cover)
@@ -124,7 +134,7 @@ def instrument(
             raise InvalidConfiguration(
                 f"instrument({_shown(what)!r}): it is instrumented already, with other settings; uninstrument it first"
             )
-        cover(again.instrumentation, what)
+        _cover_again(again.instrumentation)
         return again.instrumentation
 
 
@@ -201,7 +211,8 @@ def uninstrument(target: str | type | ModuleType | Instrumentation | None = None
 
 
 def _begun(target: Any, methods: Methods, cover: Callable[[Instrumentation, Any], object]) -> Instrumentation:
-    one = _Active(target, methods, Instrumentation(_shown(target), methods, next(_numbers)))
+    held = weakref.ref(target) if isinstance(target, type) else target
+    one = _Active(held, methods, Instrumentation(_shown(target), methods, next(_numbers)))
     _active.append(one)
     try:
         cover(one.instrumentation, target)
@@ -217,7 +228,15 @@ def _end(one: _Active) -> dict[str, str]:
     followed = one.instrumentation.classes
     left = one.instrumentation.take_off()
     unfollow(followed, lambda cls: any(other.instrumentation.covers(cls) for other in _active))
+    for other in _active:
+        _cover_again(other.instrumentation)  # what this one had guarded may be the other's, too
     return left
+
+
+def _cover_again(one: Instrumentation) -> None:
+    one.add_again()
+    if one.modules is not None:
+        _watch(one, one.modules)
 
 
 def _cover_class(one: Instrumentation, cls: type) -> None:
@@ -248,6 +267,7 @@ def _cover_modules(one: Instrumentation, target: str | ModuleType) -> None:
         if not methods.names and methods.host is None:
             raise InvalidConfiguration(f"instrument({target.__name__}): it names no method; give their names")
         one.modules = of_module(target, methods.names)
+        _add_module(one, target)  # as far as it is there: it may call this itself
     elif isinstance(target, str):
         one.modules = parsed(target, methods.names, of_host=methods.host is not None)
         one.methods = methods._replace(names=one.modules.methods)
@@ -275,7 +295,10 @@ def _watch(one: Instrumentation, modules: Target) -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     for module in modules.imported():
-        _add_module(one, module)
+        if is_whole(module):
+            _add_module(one, module)
+        else:
+            _unfinished.add(module.__name__)
 
 
 def _add_module(one: Instrumentation, module: ModuleType) -> None:
@@ -284,11 +307,14 @@ def _add_module(one: Instrumentation, module: ModuleType) -> None:
 
 
 def _made(cls: type) -> None:
-    """Cover a class that has just been made."""
+    """Cover a class that has just been made; a fault of ours does not keep it from being made."""
     with _lock:
         for one in _active:
-            if one.instrumentation.covers(cls):
-                one.instrumentation.add_subclass(cls)
+            try:
+                if one.instrumentation.covers(cls):
+                    one.instrumentation.add_subclass(cls)
+            except Exception as fault:  # noqa: BLE001  # a metaclass may raise anything
+                _faults.report(f"{path_of(cls)} could not be guarded", fault)
 
 
 def _imported(module: ModuleType) -> None:
@@ -304,6 +330,7 @@ class _Finder(MetaPathFinder):
 
     def find_spec(self, fullname: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         """None, always."""
+        _finish()
         known = tuple(_active)  # a thread that imports does not wait for one that instruments
         waited_for = any((modules := one.instrumentation.modules) and modules.fits(fullname) for one in known)
         if waited_for and fullname not in _expected:
@@ -313,6 +340,16 @@ class _Finder(MetaPathFinder):
 
 
 _finder = _Finder()
+
+
+def _finish() -> None:
+    """Cover the modules that were being imported when they were looked for, and are there by now."""
+    for name in tuple(_unfinished):
+        module = sys.modules.get(name)
+        if module is None or is_whole(module):
+            _unfinished.discard(name)
+            if module is not None:
+                _imported(module)
 
 
 def _nothing(_module: ModuleType) -> None:
@@ -329,5 +366,6 @@ def _methods_of(cls: type) -> list[str]:
     return [name for name in dir(cls) if not name.startswith("_") and callable(getattr(cls, name, None))]
 
 
-def _is_equal_text(one: object, other: object) -> bool:
-    return isinstance(one, str) and isinstance(other, str) and one == other
+def _is_same(one: object, other: object) -> bool:
+    """Whether two settings are the same; only of texts and of mappings of them is it asked whether they are equal."""
+    return one is other or (isinstance(one, str | dict) and type(one) is type(other) and one == other)

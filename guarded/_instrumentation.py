@@ -13,6 +13,7 @@ from guarded import _faults
 from guarded._decorator import Settings, guard_in, guarded_form, with_guard
 from guarded._errors import InvalidConfiguration
 from guarded._halt_actions import HaltActions
+from guarded._inherited import inherited_form
 from guarded._overrides import Patch
 from guarded._subclasses import family
 from guarded._targets import is_named
@@ -44,8 +45,12 @@ class Methods(NamedTuple):
         """The names of a class's methods that are to be guarded."""
         if not self.names and self.host is not None:
             return self.host.callbacks_of(cls)
-        there = dict.fromkeys(name for one in cls.__mro__[:-1] for name in vars(one))
-        return [name for name in there if any(is_named(name, wanted) for wanted in self.names)]
+        there = {name: found for one in reversed(cls.__mro__[:-1]) for name, found in vars(one).items()}
+        return [name for name in there if name in self.names or self._fits(name, there[name])]
+
+    def _fits(self, name: str, found: object) -> bool:
+        """Whether wildcards stand for an attribute: a property that raises may say that there is no such attribute."""
+        return not isinstance(found, property) and any(is_named(name, wanted) for wanted in self.names)
 
     def settings_of(self, name: str, found: object) -> Settings:
         """How one of them is guarded."""
@@ -97,11 +102,12 @@ class Instrumentation:
     @property
     def classes(self) -> list[type]:
         """The classes that it was told of, and all that derive from them."""
-        return list(dict.fromkeys(one for root in self._roots for one in family(root)))
+        return list({id(one): one for root in self._roots for one in family(root)}.values())
 
     def covers(self, cls: type) -> bool:
         """Whether it was told of a class, or of one of its bases."""
-        return any(one in self._roots for one in cls.__mro__)
+        roots = {id(root) for root in self._roots}
+        return any(id(one) in roots for one in cls.__mro__)
 
     def __repr__(self) -> str:
         return f"<Instrumentation of {self.target}: {len(self.guarded)} guarded>"
@@ -126,8 +132,16 @@ class Instrumentation:
         for one in family(cls):
             self.add_subclass(one, strict=strict and one is cls)
 
+    def add_again(self) -> None:
+        """Cover the classes that it was told of once more."""
+        for cls in list(self._roots):
+            self.add_class(cls, strict=False)
+
     def add_subclass(self, cls: type, *, strict: bool = False) -> None:
         """Cover one class, by itself."""
+        if type(cls).__hash__ is None:
+            self._skipped[path_of(cls)] = "its metaclass says that it cannot be hashed"
+            return
         for name in self.methods.of(cls):
             self._add_method(cls, name, strict=strict)
 
@@ -165,54 +179,51 @@ class Instrumentation:
 
     def _add_method(self, cls: type, name: str, *, strict: bool) -> None:
         path = f"{path_of(cls)}.{name}"
-        owner = next(one for one in cls.__mro__ if name in vars(one))
-        guard = guard_in(vars(owner)[name])
-        if guard is not None and not self._is_own(guard):
+        owners = [one for one in cls.__mro__ if name in vars(one)]
+        guard = guard_in(vars(owners[0])[name])
+        if guard is None:
+            if not self._guard(cls, name, path, strict=strict):
+                return
+            owners = [cls, *(one for one in owners if one is not cls)]
+        elif not self._is_own(guard):
             self._skipped[path] = _already(guard)
-            return
-        if guard is None and not self._guard(cls, name, path, strict=strict):
-            return
-        if name in vars(cls):
+        if owners[0] is cls and self._is_own(own := guard_in(vars(cls)[name])):
             self._names.setdefault(cls, {})[name] = None
-            _renew_class_cell(guard_in(vars(cls)[name]), cls)
-            for one in cls.__mro__[1:]:
-                self._note_overridden(one, name)
+            _renew_class_cell(own, cls)
+        for one in owners[1:]:
+            _note_overridden(one, name)
 
     def _guard(self, holder: type | ModuleType, name: str, path: str, *, strict: bool) -> bool:
         """Put a guard in the place of an attribute; whether that worked."""
         _, _, found = wrapt.resolve_path(holder, name)
-        patch = Patch(name, found, name not in vars(holder), self._number, self._unrecovered)
-        settings = self.methods.settings_of(name, found)._replace(patch=patch)
+        is_inherited = name not in vars(holder)
+        patch = Patch(name, found, is_inherited, self._number, self._unrecovered)
+        form = inherited_form(holder, name) if isinstance(holder, type) and is_inherited else _form
         try:
-            wrapt.wrap_object(holder, name, _form, (settings,))
-        except TypeError as error:  # it cannot be called; or the class is made in C
-            self._skipped[path] = str(error)
-            return False
+            settings = self.methods.settings_of(name, found)._replace(patch=patch)
+            wrapt.wrap_object(holder, name, form, (settings,))
         except InvalidConfiguration as error:
             if strict:
                 raise
-            self._skipped[path] = f"guarded, but without names of its own: {error}"
             _faults.report(f"{path} is guarded, but without names of its own", error)
-            plain = settings._replace(strategy=None, symbol=None, context=None)
-            wrapt.wrap_object(holder, name, _form, (plain,))
+            plain = self.methods.given._replace(patch=patch, strategy=None, symbol=None, context=None)
+            wrapt.wrap_object(holder, name, form, (plain,))
+            self._skipped[path] = f"guarded, but without names of its own: {error}"
+        except Exception as error:  # noqa: BLE001  # it cannot be called; or its class does not let it be replaced
+            self._skipped[path] = str(error)
+            return False
+        else:
+            self._skipped.pop(path, None)
         return True
 
-    def _note_overridden(self, cls: type, name: str) -> None:
-        """Let the guard of a method that is overridden know that calls through `super()` are part of other calls."""
-        guard = guard_in(vars(cls).get(name))
-        if guard is None or guard.patch is None or guard.patch.overridden or not self._is_own(guard):
-            return
-        guard.patch = dataclasses.replace(guard.patch, overridden=True)
-        setattr(cls, name, with_guard(guard.patch.original, guard))
-
-    def _is_own(self, guard: Guard) -> bool:
-        return guard.patch is not None and guard.patch.number == self._number
+    def _is_own(self, guard: Guard | None) -> bool:
+        return guard is not None and guard.patch is not None and guard.patch.number == self._number
 
     def act_on_halts(self) -> None:
         """Have the host's halt action taken when trading halts."""
         host = self.methods.host
         if host is not None and host.on_halt is not None:
-            self._actions = HaltActions(host, lambda: self.classes, self.methods.given.tracker)
+            self._actions = HaltActions(host, self.methods.given, lambda: self.classes)
 
     # -- taking them off
 
@@ -233,10 +244,11 @@ class Instrumentation:
             guard = guard_in(vars(holder).get(name))
             if guard is None or guard.patch is None or not self._is_own(guard):
                 left[path] = "something else has been put in its place since"
-            elif guard.patch.is_inherited:
-                delattr(holder, name)
-            else:
-                setattr(holder, name, guard.patch.original)
+                continue
+            try:
+                _put_back(holder, name, guard.patch)
+            except Exception as error:  # noqa: BLE001  # a metaclass may raise anything
+                left[path] = str(error)
         self._names.clear()
         self._functions.clear()
         self._roots.clear()
@@ -246,6 +258,21 @@ class Instrumentation:
 def path_of(cls: type) -> str:
     """A class's module and its name in it."""
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _put_back(holder: type | ModuleType, name: str, patch: Patch) -> None:
+    if patch.is_inherited and name == patch.name:  # under another name somebody has put it there
+        delattr(holder, name)
+    else:
+        setattr(holder, name, patch.original)
+
+
+def _note_overridden(cls: type, name: str) -> None:
+    """Let the guard of a method that may be called through `super()` know that such a call is part of another."""
+    guard = guard_in(vars(cls)[name])
+    if guard is not None and guard.patch is not None and not guard.patch.overridden:
+        guard.patch = dataclasses.replace(guard.patch, overridden=True)
+        setattr(cls, name, with_guard(vars(cls)[name], guard))
 
 
 def _already(guard: Guard) -> str:

@@ -238,6 +238,12 @@ class Ledger:
         everything = _name("global", _seconds(window))
         self._global = next(s for s in self.series if isinstance(s, StreakSeries) and s.name == everything)
 
+    @property
+    def longest_window(self) -> float | None:
+        """Seconds after which no streak remembers a failure any more; None = never."""
+        windows = [series.within for series in self.series if isinstance(series, StreakSeries)]
+        return None if None in windows else max(filter(None, windows), default=None)
+
     def scopes(self, strategy: str, symbol: str) -> dict[ScopeKind, Scope]:
         """The scopes whose rows a failure of this key reads and writes."""
         every = scopes_of(strategy, symbol)

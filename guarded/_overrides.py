@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -49,8 +49,6 @@ def is_part_of_another(guard: Guard, args: tuple[object, ...]) -> bool:
     That one is then the judge of it: what this one raises is for the method that called `super()` to see, and counts
     once. The stack is asked, so that the calls of methods that nobody overrides need not leave word of themselves.
     """
-    if not args or _is_outermost(guard, args[0]):
-        return False
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code in _frames and _is_another(frame, guard, args[0]):
@@ -59,13 +57,21 @@ def is_part_of_another(guard: Guard, args: tuple[object, ...]) -> bool:
     return False
 
 
-def _is_outermost(guard: Guard, on: object) -> bool:
-    """Whether the object's class has no other method of that name, through which this could have been called."""
-    name = guard.patch.name if guard.patch is not None else ""
-    for cls in type(on).__mro__:
+def is_called_through_super(guard: Guard, args: tuple[object, ...]) -> bool:
+    """Whether the object's own class has another method of that name, so that `super()` has led here."""
+    if not args or guard.patch is None:
+        return False
+    on, name = args[0], guard.patch.name
+    for cls in (on if isinstance(on, type) else type(on)).__mro__:
         if name in cls.__dict__:
-            return getattr(cls.__dict__[name], "__guarded__", None) is guard
+            return not _is_in(guard, cls.__dict__[name])
     return False
+
+
+def _is_in(guard: Guard, found: Any) -> bool:
+    """Whether an attribute is the guard's function, or was made of it."""
+    inner = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+    return getattr(inner, "__guarded__", None) is guard
 
 
 def _is_another(frame: FrameType, guard: Guard, on: object) -> bool:

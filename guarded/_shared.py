@@ -12,7 +12,6 @@ from guarded._tracker import FailureTracker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guarded._events import Event
     from guarded._restore import Restore
 
 # Guards read it through this module, so that a guard which is pickled by value finds the tracker of its new process.
@@ -47,30 +46,33 @@ def set_failure_tracker(new: FailureTracker) -> Restore[FailureTracker]:
     return restoring(_put, previous)
 
 
-def subscribe(listener: Callable[[Event], None]) -> Callable[[], None]:
-    """Tell a listener of the events of the shared tracker, whichever that is at the time.
+def follow(begin: Callable[[FailureTracker], Callable[[], None]]) -> Callable[[], None]:
+    """Have something begun with the shared tracker, and anew with each that replaces it.
+
+    Args:
+        begin: Begins it with a tracker; what it returns ends it.
 
     Returns:
-        What ends that.
+        What ends it for good.
     """
-    _unsubscribe[listener] = tracker.subscribe(listener)
+    _following[begin] = begin(tracker)
 
     def end() -> None:
-        _unsubscribe.pop(listener, _nothing)()
+        _following.pop(begin, _nothing)()
 
     return end
 
 
-_unsubscribe: dict[Callable[[Event], None], Callable[[], None]] = {}
+_following: dict[Callable[[FailureTracker], Callable[[], None]], Callable[[], None]] = {}
 
 
 def _nothing() -> None:
-    """What ends a subscription that has ended."""
+    """What ends what has ended."""
 
 
 def _put(new: FailureTracker) -> None:
     global tracker  # noqa: PLW0603  # one shared tracker for the process
     tracker = new
-    for listener, unsubscribe in list(_unsubscribe.items()):
-        unsubscribe()
-        _unsubscribe[listener] = new.subscribe(listener)
+    for begin, end in list(_following.items()):
+        end()
+        _following[begin] = begin(new)

@@ -18,11 +18,14 @@ ABSENT = Parameter.empty
 
 def family(cls: type) -> list[type]:
     """A class and all that derive from it, each after its bases."""
-    found: dict[type, None] = {cls: None}
-    subs: list[type] = type.__subclasses__(cls)
-    for sub in subs:
-        found |= dict.fromkeys(family(sub))
-    return sorted(found, key=lambda one: len(one.__mro__))
+    found: dict[int, type] = {}  # by identity: a metaclass may say that its classes cannot be hashed
+    left = [cls]
+    while left:
+        one = left.pop()
+        if id(one) not in found:
+            found[id(one)] = one
+            left += type.__subclasses__(one)
+    return sorted(found.values(), key=lambda one: len(one.__mro__))
 
 
 def follow(cls: type, made: Callable[[type], None]) -> None:
@@ -70,5 +73,8 @@ def _hook(cls: type, made: Callable[[type], None]) -> None:
     setattr(__init_subclass__, _REPLACED, replaced)
     try:
         setattr(cls, _HOOK, classmethod(__init_subclass__))
-    except TypeError:  # a class that is made in C: its subclasses have to be named
+    except (
+        TypeError,
+        AttributeError,
+    ):  # a class that is made in C, or that does not let it be set: name its subclasses
         pass

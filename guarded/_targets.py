@@ -58,7 +58,8 @@ class Target:
 
     def imported(self) -> list[ModuleType]:
         """The modules that it is about and that are imported."""
-        return [module for name, module in sorted(sys.modules.items()) if self.fits(name) and is_whole(module)]
+        found = [module for name, module in sorted(sys.modules.items()) if self.fits(name)]
+        return [module for module in found if isinstance(module, ModuleType)]
 
     def missed(self, module: ModuleType, host: str | None) -> str:
         """What is to be said of a module that has nothing of what it is about."""
@@ -133,9 +134,9 @@ def near_misses(name: str, among: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 
-def is_whole(module: Any) -> bool:
+def is_whole(module: ModuleType) -> bool:
     """Whether a module has been imported to its end."""
-    return isinstance(module, ModuleType) and not getattr(module.__spec__, "_initializing", False)
+    return not getattr(module.__spec__, "_initializing", False)
 
 
 def _names_in(module: ModuleType) -> list[str]:

@@ -37,11 +37,11 @@ class Unrecovered:
             self._failed_at.clear()
 
     def succeeded(self, tracker: FailureTracker, key: tuple[str, str], method: str) -> bool:
-        """Note a success; whether no other method's failure, younger than the tracker's window, stands."""
+        """Note a success; whether no other method's failure stands that a streak may still remember."""
         if key not in self._failed_at:
             return True
-        window = tracker.reset_window
-        oldest = float("-inf") if window is None else tracker.clock.monotonic() - window.total_seconds()
+        window = tracker._longest_window
+        oldest = float("-inf") if window is None else tracker.clock.monotonic() - window
         with self._lock:
             failed_at = self._failed_at.pop(key, {})
             standing = {other: at for other, at in failed_at.items() if other != method and at >= oldest}

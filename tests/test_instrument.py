@@ -15,6 +15,7 @@ import sys
 import textwrap
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +26,9 @@ import cloudpickle
 import pytest
 
 from guarded import (
+    ConsecutiveFailures,
     FailureTracker,
+    Instrumentation,
     InvalidConfiguration,
     guarded_signal,
     guarded_strategy,
@@ -277,8 +280,66 @@ class TestClasses:
         assert Strategy().generate() == "short"
         assert len(report.guarded) == 1
 
+    def test_classes_that_do_not_let_themselves_be_changed(self) -> None:
+        """A subclass whose metaclass refuses is made all the same, and is reported as not guarded."""
+
+        class Base:
+            def generate(self) -> str:
+                return "long"
+
+        report = instrument(Base, "generate")
+
+        class Meta(type):
+            def __setattr__(cls, name: str, value: object) -> None:
+                raise AttributeError(f"{name} is fixed")
+
+        class Fixed(Base, metaclass=Meta):
+            def generate(self) -> str:
+                return "short"
+
+        assert Fixed().generate() == "short"
+        assert [*report.skipped.values()] == ["generate is fixed"]
+
+        class Unhashable(type):
+            __hash__ = None  # type: ignore[assignment]
+
+        odd: Any = Unhashable("Odd", (Base,), {"generate": lambda _self: "odd"})
+        assert odd().generate() == "odd"
+        assert [*report.skipped.values()] == ["generate is fixed", "its metaclass says that it cannot be hashed"]
+
+    def test_a_fault_of_ours(self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fault of ours keeps no class from being made; it is logged."""
+
+        class Base:
+            def generate(self) -> str:
+                return "long"
+
+        instrument(Base, "generate")
+        monkeypatch.setattr(Instrumentation, "add_subclass", lambda *_: 1 / 0)
+
+        class Sub(Base): ...
+
+        assert Sub().generate() == "long"
+        assert "Sub could not be guarded" in caplog.text
+
+    def test_properties_are_guarded_by_name_only(self) -> None:
+        """Wildcards do not stand for properties: one that raises may say that there is no such attribute."""
+
+        class Strategy:
+            @property
+            def price(self) -> float:
+                raise AttributeError("price")
+
+            def generate(self) -> None: ...
+
+        instrument(Strategy, "*")
+        assert not hasattr(Strategy(), "price")
+        uninstrument()
+        instrument(Strategy, "price")
+        assert Strategy().price is None
+
     def test_classes_are_not_kept_alive(self) -> None:
-        """A class that is gone is gone, with its guards."""
+        """A class that is gone is gone, with its guards, also if it was the target."""
 
         class Base:
             def generate(self) -> None: ...
@@ -293,6 +354,12 @@ class TestClasses:
         gc.collect()
         assert gone() is None
         assert len(report.guarded) == 1
+        base = weakref.ref(Base)
+        del Base
+        gc.collect()
+        assert base() is None
+        assert not report.guarded
+        uninstrument()
 
 
 def _function(body: Callable[[], str]) -> Any:
@@ -553,7 +620,7 @@ class TestSuper:
         assert Base().generate() is None
 
     def test_a_call_of_super_from_elsewhere(self, tracker: FailureTracker) -> None:
-        """A base's method that no guarded call of the object's own method has called is guarded by itself."""
+        """What a base raises that was not called by the object's own method is recorded, and goes on to the caller."""
 
         class Base:
             def generate(self) -> str:
@@ -568,14 +635,123 @@ class TestSuper:
 
         class Other(Base):
             def generate(self) -> str:
-                Sub().fall_back()
-                return "short"
+                return Sub().fall_back()
 
         instrument(Base, "generate")
-        assert Sub().fall_back() is None
+        with pytest.raises(ValueError, match="bad bar"):
+            Sub().fall_back()
         assert tracker.total_failures == 1
-        assert Other().generate() == "short"
+        assert Other().generate() is None
         assert tracker.strategy_failures == {"Sub": 2}
+
+    def test_in_another_thread_or_task(self, tracker: FailureTracker) -> None:
+        """A base that runs in another thread or task raises there what it raises, and it is counted once."""
+
+        class Base:
+            def generate(self) -> str:
+                raise ValueError("bad bar")
+
+            async def generate_later(self) -> str:
+                raise ValueError("bad bar")
+
+        class Sub(Base):
+            def generate(self) -> str:
+                with ThreadPoolExecutor() as pool:
+                    return pool.submit(super().generate).result()
+
+            async def generate_later(self) -> str:
+                return await asyncio.create_task(super().generate_later())
+
+        instrument(Base, "generate*")
+        assert Sub().generate() is None
+        assert asyncio.run(Sub().generate_later()) is None
+        assert tracker.total_failures == 2
+        assert tracker.consecutive_failures == 2
+
+    def test_siblings(self, tracker: FailureTracker) -> None:
+        """Where several bases define it, `super()` leads from one to the next: one exception is one failure."""
+
+        class Root:
+            def generate(self) -> str:
+                return "root"
+
+        class Left(Root):
+            def generate(self) -> str:
+                try:
+                    return super().generate()
+                except KeyError:
+                    return "rescued"
+
+        class Right(Root):
+            failing: Exception = ValueError("bad bar")
+
+            def generate(self) -> str:
+                raise self.failing
+
+        instrument(Root, "generate")
+
+        class Both(Left, Right): ...
+
+        assert Both().generate() is None
+        assert tracker.total_failures == 1
+        Right.failing = KeyError("bad bar")
+        assert Both().generate() == "rescued"
+        assert tracker.total_failures == 1
+
+    def test_whichever_was_instrumented_first(self, tracker: FailureTracker) -> None:
+        """It is the same if the subclass was instrumented by itself, before its base."""
+
+        class Base:
+            def generate(self) -> str:
+                raise ValueError("bad bar")
+
+        class Sub(Base):
+            def generate(self) -> str:
+                return super().generate() + "!"
+
+        instrument(Sub, "generate")
+        instrument(Base, "generate")
+        assert Sub().generate() is None
+        assert tracker.type_failures == {"data_error": 1}
+
+    @pytest.mark.parametrize("kind", [_function, _coroutine, _generator, _async_generator, _classmethod, _property])
+    def test_a_class_between(self, kind: Callable[..., Any], tracker: FailureTracker) -> None:
+        """A class that inherits the method leaves way for one that a subclass puts between, which overrides it."""
+        base = type("Base", (), {"generate": kind(lambda: "base"), "__module__": __name__})
+        heir = type("Heir", (base,), {"__module__": __name__})
+        instrument(heir, "generate")
+        veto = type("Veto", (base,), {"generate": kind(lambda: "veto"), "__module__": __name__})
+        mine = type("Mine", (heir, veto), {"__module__": __name__})
+        assert value_of(heir()) == "base"
+        assert value_of(mine()) == "veto"
+        asked = inspect.getattr_static(heir, "generate")
+        original = inspect.getattr_static(base, "generate")
+        function, plain = (getattr(one, "__func__", getattr(one, "fget", one)) for one in (asked, original))
+        assert inspect.signature(function) == inspect.signature(plain)
+        assert function.__qualname__ == plain.__qualname__
+        assert inspect.iscoroutinefunction(function) == inspect.iscoroutinefunction(plain)
+        assert inspect.isgeneratorfunction(function) == inspect.isgeneratorfunction(plain)
+        uninstrument()
+        assert "generate" not in vars(heir)
+
+    def test_an_abstract_method_that_another_class_fulfils(self) -> None:
+        """A class that inherits an abstract method, and is instrumented, keeps nobody from fulfilling it."""
+
+        class Abstract(abc.ABC):
+            @abc.abstractmethod
+            def generate(self) -> str: ...
+
+        class Named(Abstract): ...
+
+        instrument(Named, "generate")
+
+        class Works(Abstract):
+            def generate(self) -> str:
+                return "long"
+
+        class Both(Named, Works): ...
+
+        assert Both().generate() == "long"
 
     def test_through_outcome(self, tracker: FailureTracker) -> None:
         """A call by `outcome` is the outermost one."""
@@ -684,6 +860,18 @@ class TestTogether:
         assert strategy.on_tick("B") == "on_tick"
         assert tracker.consecutive_failures == 0
 
+    def test_the_window_is_that_of_the_policies(self, clock: FakeClock) -> None:
+        """An hourly strategy whose policies never forget halts although another method works between."""
+        tracker = FailureTracker(policies=[ConsecutiveFailures(3, within=None)], clock=clock)
+        instrument(self.Strategy, "on_*", tracker=tracker)
+        strategy = self.Strategy()
+        strategy.failing = "on_bar"
+        for _ in range(3):
+            assert strategy.on_bar("A") is None
+            strategy.on_tick("A")
+            clock.advance(timedelta(hours=1))
+        assert tracker.halt_triggered
+
     @pytest.mark.parametrize("window", [timedelta(minutes=5), None])
     def test_old_failures_do_not_matter(self, window: timedelta | None, clock: FakeClock) -> None:
         """A failure older than the reset window has not to be recovered from; without a window it always has."""
@@ -776,6 +964,71 @@ class TestRestoring:
 
         assert is_guarded(Sub.on_bar)
 
+    def test_what_another_one_covers(self) -> None:
+        """What two have asked for stays guarded until both are taken off, and the other's report has it."""
+
+        class Base:
+            def generate(self) -> str:
+                return "base"
+
+        class Sub(Base):
+            def generate(self) -> str:
+                return "sub"
+
+        first, second = instrument(Base, "generate"), instrument(Sub, "generate")
+        assert (len(first.guarded), len(second.guarded), len(second.skipped)) == (2, 0, 1)
+        uninstrument(first)
+        assert not is_guarded(Base.generate)
+        assert is_guarded(Sub.generate)
+        assert (len(second.guarded), len(second.skipped)) == (1, 0)
+        uninstrument(second)
+        assert not is_guarded(Sub.generate)
+
+    def test_under_another_name(self) -> None:
+        """A method that a subclass has given another name is put back there, as its own."""
+
+        class Root:
+            def on_bar(self) -> str:
+                return "bar"
+
+        class Base(Root): ...
+
+        instrument(Base, "on_*")
+
+        class Sub(Base):
+            on_tick = Base.on_bar
+
+        assert is_guarded(Sub.on_tick)
+        assert uninstrument() == {}
+        assert Sub().on_tick() == "bar"
+        assert not is_guarded(Sub.on_tick)
+        assert "on_bar" not in vars(Base)
+
+    def test_a_class_that_does_not_let_it_be_put_back(self) -> None:
+        """What cannot be put back is named, and keeps nothing else from being put back."""
+
+        class Meta(type):
+            sealed = False
+
+            def __setattr__(cls, name: str, value: object) -> None:
+                if Meta.sealed:
+                    raise AttributeError("sealed")
+                super().__setattr__(name, value)
+
+        class Sealed(metaclass=Meta):
+            def generate(self) -> None: ...
+
+        class Open:
+            def generate(self) -> None: ...
+
+        instrument(Sealed, "generate")
+        instrument(Open, "generate")
+        Meta.sealed = True
+        left = uninstrument()
+        Meta.sealed = False
+        assert [*left.values()] == ["sealed"]
+        assert not is_guarded(Open.generate)
+
     def test_what_somebody_has_put_over_it(self) -> None:
         """What was put over a guard since is left there, and named."""
 
@@ -815,9 +1068,12 @@ class TestReport:
             def generate(self, symbol: str) -> str:
                 return symbol
 
-        first = instrument(Strategy, "generate", symbol="{symbol}", validate=validators.finite)
+        def again() -> Any:
+            return instrument(Strategy, "generate", symbol="{symbol}", validate=validators.finite, context={"a": "b"})
+
+        first = again()
         guarded = Strategy.generate
-        assert instrument(Strategy, "generate", symbol="{symbol}", validate=validators.finite) is first
+        assert again() is first
         assert Strategy.generate is guarded
 
     def test_other_settings(self) -> None:
@@ -1154,6 +1410,29 @@ class TestModules:
         package.write("broken.py", "def signal(): return 1 / 0  # mended")
         assert package.load("broken").signal() is None
         assert len(report.guarded) == 1
+
+    def test_twice(self, package: Package) -> None:
+        """A text that is given twice is the same instrumentation, and goes on to cover what is imported."""
+        text = f"{package.name}.strategies.*:*.generate_signals"
+        first = instrument(text)
+        package.load("strategies.vwap")
+        assert instrument(text) is first
+        package.load("strategies.rsi")
+        assert len(first.guarded) == 2
+        exact = f"{package.name}.strategies.vwap:Vwap.size"
+        assert instrument(exact) is instrument(exact)
+
+    def test_from_within_a_module(self, package: Package) -> None:
+        """A module may have itself guarded on its last line, or on its first: then once it has been imported."""
+        body = "def signal():\n    return 1 / 0\n"
+        first = f"import guarded\nguarded.instrument('{package.name}.first:signal')\n{body}"
+        last = f"import guarded, sys\n{body}\nguarded.instrument(sys.modules[__name__], 'signal')\n"
+        package.write("first.py", first)
+        package.write("last.py", last)
+        assert package.load("last").signal() is None
+        module = package.load("first")
+        package.load("strategies.vwap")  # whatever is imported next
+        assert module.signal() is None
 
     def test_a_module_without_methods(self, package: Package) -> None:
         """A module by itself does not say what is to be guarded in it."""

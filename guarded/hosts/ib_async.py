@@ -22,5 +22,8 @@ def symbol_of(*args: Any, **_: Any) -> str | None:
 
 
 def _symbol(of: Any) -> str | None:
-    symbol = getattr(getattr(of, "contract", None), "symbol", None)
+    contract = getattr(of, "contract", None)
+    symbol = getattr(contract, "symbol", None)
+    if getattr(contract, "secType", None) == "CASH":
+        symbol = f"{symbol}.{getattr(contract, 'currency', '')}"  # EUR.USD, as TWS calls it: its symbol is only EUR
     return symbol if isinstance(symbol, str) and symbol else None

@@ -35,5 +35,11 @@ def cancel_opening_orders(strategy: Any, halt: HaltRecord) -> None:
     found = (cache.orders_open, cache.orders_inflight, cache.orders_emulated)
     for order in [one for orders in found for one in orders(strategy_id=strategy.id)]:
         is_concerned = symbol is None or bounded(str(order.instrument_id)) == symbol
-        if is_concerned and not order.is_reduce_only and not order.is_pending_cancel:
+        if is_concerned and not order.is_pending_cancel and not _reduces(order, strategy):
             strategy.cancel_order(order)
+
+
+def _reduces(order: Any, strategy: Any) -> bool:
+    """Whether an order only reduces a position: it says so, or its side is against the position that there is."""
+    position = strategy.portfolio.net_position(order.instrument_id)
+    return bool(order.is_reduce_only or (position > 0 and order.is_sell) or (position < 0 and order.is_buy))

@@ -59,8 +59,14 @@ def _hear_of_order(event: Any) -> None:
 
 def _cancel(strategy: Any, orders: list[tuple[str, Any]]) -> None:
     for orderid, order in orders:
-        if order.offset.name == "OPEN":
+        if _opens(order, strategy.pos):
             strategy.cta_engine.cancel_order(strategy, orderid)
+
+
+def _opens(order: Any, position: float) -> bool:
+    """Whether an order would open a position; with `lock` what closes one is an opening order of the other side."""
+    closes = (position > 0 and order.direction.name == "SHORT") or (position < 0 and order.direction.name == "LONG")
+    return order.offset.name == "OPEN" and not closes
 
 
 def _live(engine: Any, orderid: str) -> Any:

@@ -215,31 +215,66 @@ class TestFreqtrade:
 class TestVnpy:
     """Stand-ins have the names and the attributes that are asked for; the real host runs in test_vnpy.py."""
 
-    @pytest.fixture
-    def engine(self) -> Any:
-        def order(offset: str) -> Any:
-            return SimpleNamespace(offset=SimpleNamespace(name=offset))
-
-        engine = SimpleNamespace(
-            strategy_orderid_map={"flip-1": {"1", "2", "3", "stop.1", "stop.2"}},
-            stop_orders={"stop.1": order("OPEN"), "stop.2": order("CLOSE")},
-            main_engine=SimpleNamespace(get_order={"1": order("OPEN"), "2": order("CLOSETODAY")}.get),
-            cancelled=[],
-            shown=[],
+    @staticmethod
+    def order(offset: str, direction: str = "LONG", **more: Any) -> Any:
+        return SimpleNamespace(
+            offset=SimpleNamespace(name=offset),
+            direction=SimpleNamespace(name=direction),
+            is_active=lambda: True,
+            **more,
         )
+
+    @pytest.fixture
+    def engine(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """As much of the live engine as is asked for; its events are handled at once."""
+
+        class Event(SimpleNamespace):
+            def __init__(self, type: str, data: Any = None) -> None:  # noqa: A002  # its name there
+                super().__init__(type=type, data=data)
+
+        monkeypatch.setitem(sys.modules, "vnpy.event", SimpleNamespace(Event=Event))
+        monkeypatch.setitem(sys.modules, "vnpy.trader.event", SimpleNamespace(EVENT_ORDER="eOrder."))
+        handlers: dict[str, list[Any]] = {}
+
+        def register(kind: str, handler: Any) -> None:
+            known = handlers.setdefault(kind, [])
+            if handler not in known:
+                known.append(handler)
+
+        def put(event: Any) -> None:
+            for handler in handlers.get(event.type, []):
+                handler(event)
+
+        engine = type("CtaEngine", (), {})()
+        engine.event_engine = SimpleNamespace(register=register, put=put, event=Event)
+        engine.strategy_orderid_map = {"flip-1": {"1", "2", "3", "stop.1", "stop.2"}}
+        engine.stop_orders = {"stop.1": self.order("OPEN"), "stop.2": self.order("CLOSE")}
+        engine.main_engine = SimpleNamespace(
+            get_order={"1": self.order("OPEN"), "2": self.order("CLOSETODAY")}.get,
+        )
+        engine.cancelled, engine.shown = [], []
         engine.cancel_order = lambda _strategy, orderid: engine.cancelled.append(orderid)
         engine.put_strategy_event = engine.shown.append
         return engine
 
     @pytest.fixture
     def flip(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        base: Any = stand_in(monkeypatch, "vnpy_ctastrategy.template.CtaTemplate")
+        base: Any = stand_in(
+            monkeypatch,
+            "vnpy_ctastrategy.template.CtaTemplate",
+            buy=lambda self, price, volume: self.send("buy"),
+            sell=lambda self, price, volume: self.send("sell"),
+        )
 
         class Flip(base):  # type: ignore[misc]  # it is made on the way
             def __init__(self, engine: Any, name: str = "flip-1", vt_symbol: str = "rb2405.SHFE") -> None:
                 self.cta_engine, self.strategy_name, self.vt_symbol = engine, name, vt_symbol
                 self.trading = True
+                self.pos = 0
                 self.heard = 0
+
+            def send(self, side: str) -> list[str]:
+                return [side]
 
             def on_bar(self, b: object) -> None:
                 raise ValueError("bad bar")
@@ -269,8 +304,8 @@ class TestVnpy:
 
     def test_in_a_backtest(self, flip: Any, tracker: FailureTracker) -> None:
         """A backtest's orders are cancelled likewise."""
-        orders = {"1": SimpleNamespace(offset=SimpleNamespace(name="OPEN"))}
-        stops = {"2": SimpleNamespace(offset=SimpleNamespace(name="CLOSE"))}
+        orders = {"1": self.order("OPEN")}
+        stops = {"2": self.order("CLOSE")}
         engine = SimpleNamespace(active_limit_orders=orders, active_stop_orders=stops, cancelled=[])
         engine.cancel_order = lambda _strategy, orderid: engine.cancelled.append(orderid)
         instrument(flip)
@@ -278,6 +313,89 @@ class TestVnpy:
         tracker.halt_manager.trigger_halt("drill")
         assert strategy.trading is False
         assert engine.cancelled == ["1"]
+
+    def test_an_order_that_is_not_known_yet(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """An order of the strategy that the engine has not heard of yet is cancelled when it does, if it would open."""
+        instrument(flip)
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drill")
+        event, known = engine.event_engine.event, list(engine.cancelled)
+        engine.event_engine.put(event("eOrder.", self.order("OPEN", vt_orderid="9")))
+        engine.event_engine.put(event("eOrder.", self.order("OPEN", vt_orderid="3")))
+        engine.event_engine.put(event("eOrder.", self.order("OPEN", vt_orderid="3")))
+        assert engine.cancelled == [*known, "3"]
+        assert strategy.trading is False
+
+    def test_with_lock(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """What is sent as an opening order and closes a position is left working."""
+        instrument(flip)
+        strategy = flip(engine)
+        strategy.pos = -1
+        tracker.halt_manager.trigger_halt("drill")
+        assert engine.cancelled == []
+
+    def test_no_order_opens_while_halted(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """Whoever calls it, and whatever `trading` is, no order is sent that would open; those that close are."""
+        instrument(flip)
+        strategy = flip(engine)
+        assert strategy.buy(1.0, 1) == ["buy"]
+        tracker.halt_manager.trigger_halt("drawdown", level="reducing")
+        assert strategy.buy(1.0, 1) == []
+        assert strategy.sell(1.0, 1) == ["sell"]
+
+    def test_an_order_that_raises(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """What sending an order raises is recorded, and the strategy's own code sees it."""
+        instrument(flip)
+        strategy = flip(engine)
+        strategy.send = None
+        with pytest.raises(TypeError):
+            strategy.buy(1.0, 1)
+        assert tracker.total_failures == 1
+
+    def test_a_halt_from_before(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """A halt that is in force when strategies are instrumented, or a tracker becomes shared, reaches them."""
+        strategy, halted = flip(engine), FailureTracker()
+        tracker.halt_manager.trigger_halt("drill")
+        instrument(flip)
+        assert strategy.trading is False
+        strategy.trading = True
+        halted.halt_manager.trigger_halt("drill")
+        with set_failure_tracker(halted):
+            assert strategy.trading is False
+
+    def test_names_that_were_given(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """A halt is about a strategy by the name that it was given; where that cannot be told, it is."""
+        instrument(flip, strategy="alpha", symbol=lambda *_: "rb2405.SHFE")
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drill", strategy="flip-1")
+        assert strategy.trading is True
+        tracker.halt_manager.trigger_halt("drill", strategy="alpha", symbol="rb2405.SHFE")
+        assert strategy.trading is False
+
+    def test_a_name_that_takes_more_than_the_strategy(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """A name that is in the call's arguments cannot be told of a strategy by itself: it is stopped, to be safe."""
+        instrument(flip, "on_trade", symbol="{trade.symbol}")
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drill", symbol="rb2405.SHFE")
+        assert strategy.trading is False
+
+    def test_classes_that_cannot_be_hashed(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """An object somewhere whose class has no hash keeps no strategy from being stopped."""
+
+        class Meta(type):
+            def __eq__(cls, other: object) -> bool:
+                return cls is other
+
+            __hash__ = None  # type: ignore[assignment]
+
+        class Odd(metaclass=Meta): ...
+
+        odd = Odd()
+        odd.itself = odd  # type: ignore[attr-defined]
+        instrument(flip)
+        strategy = flip(engine)
+        tracker.halt_manager.trigger_halt("drill")
+        assert strategy.trading is False
 
     def test_while_it_is_only_reducing(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
         """At level REDUCING it may still send orders."""
@@ -361,31 +479,56 @@ class TestNautilusTrader:
         assert nautilus_trader.symbol_of(None, told) == symbol
 
     def test_a_halt_cancels_what_would_open(self, monkeypatch: pytest.MonkeyPatch, tracker: FailureTracker) -> None:
-        """At a halt open orders are cancelled but those that only reduce; a halt of a symbol is left to the guards."""
+        """At a halt working orders are cancelled, wherever they are, but those that reduce a position."""
         base: Any = stand_in(monkeypatch, "nautilus_trader.trading.strategy.Strategy")
-        orders = [SimpleNamespace(is_reduce_only=False), SimpleNamespace(is_reduce_only=True)]
         cancelled: list[object] = []
+
+        def order(name: str, instrument_id: str = "EUR/USD.SIM", **more: bool) -> Any:
+            flags = {"is_reduce_only": False, "is_pending_cancel": False, "is_buy": True, "is_sell": False}
+            return SimpleNamespace(name=name, instrument_id=instrument_id, **{**flags, **more})
+
+        orders = {
+            "open": [
+                order("1"),
+                order("2", is_reduce_only=True),
+                order("3", is_buy=False, is_sell=True),
+                order("4", "GBP/USD.SIM"),
+                order("5", is_pending_cancel=True),
+                order("6", "AUD/USD.SIM"),
+            ],
+            "inflight": [order("7")],
+            "emulated": [order("8")],
+        }
+        positions = {"EUR/USD.SIM": 1, "GBP/USD.SIM": 0, "AUD/USD.SIM": -1}
 
         class Flip(base):  # type: ignore[misc]  # it is made on the way
             id = "Flip-001"
-            cache = SimpleNamespace(orders_open=lambda strategy_id: orders if strategy_id == "Flip-001" else [])
+            cache: Any = SimpleNamespace(
+                orders_open=lambda strategy_id: orders["open"] if strategy_id == "Flip-001" else [],
+                orders_inflight=lambda strategy_id: orders["inflight"],
+                orders_emulated=lambda strategy_id: orders["emulated"],
+            )
+            portfolio = SimpleNamespace(net_position=positions.__getitem__)
 
-            def cancel_order(self, order: object) -> None:
-                cancelled.append(order)
+            def cancel_order(self, order: Any) -> None:
+                cancelled.append(order.name)
 
             def on_bar(self, bar: object) -> None: ...
 
         instrument(Flip)
-        strategy = Flip()
-        tracker.halt_manager.trigger_halt("drill", symbol="EUR/USD.SIM")
-        assert cancelled == []
+        strategy, idle = Flip(), Flip()
+        idle.cache = None
+        tracker.halt_manager.trigger_halt("drill", symbol="GBP/USD.SIM")
+        assert cancelled == ["4"]
         tracker.halt_manager.trigger_halt("drill", strategy="Flip-001")
-        assert cancelled == orders[:1]
+        assert cancelled == ["4", "1", "4", "7", "8"]
         assert strategy.id == "Flip-001"
 
 
 def test_where_ib_async_has_the_symbol() -> None:
-    """What has no contract, or one without a symbol, tells none."""
+    """What has no contract, or one without a symbol, tells none; a pair of currencies is both."""
+    pair = SimpleNamespace(contract=SimpleNamespace(symbol="EUR", secType="CASH", currency="USD"))
+    assert ib_async.symbol_of(pair) == "EUR.USD"
     assert ib_async.symbol_of(object(), 3) is None
     assert ib_async.symbol_of(SimpleNamespace(contract=SimpleNamespace(symbol=""))) is None
     assert ib_async.symbol_of(SimpleNamespace(contract=None)) is None
