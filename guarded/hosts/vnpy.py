@@ -20,7 +20,8 @@ _awaited: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 def stop(strategy: Any, halt: HaltRecord) -> None:
     """Cancel the orders that would open a position; at level HALTED let the strategy send none any more.
 
-    Those that would close one are left working: a halt must not trap a position. In the live engine its own thread
+    Those that would close one are left working: a halt must not trap a position. What is sent with `lock` is sent as an
+    opening order, whatever it closes, and is taken for one. In the live engine its own thread
     cancels: it goes through copies of what it has working, and ends if something is gone from under it.
 
     Args:
@@ -59,14 +60,8 @@ def _hear_of_order(event: Any) -> None:
 
 def _cancel(strategy: Any, orders: list[tuple[str, Any]]) -> None:
     for orderid, order in orders:
-        if _opens(order, strategy.pos):
+        if order.offset.name == "OPEN":
             strategy.cta_engine.cancel_order(strategy, orderid)
-
-
-def _opens(order: Any, position: float) -> bool:
-    """Whether an order would open a position; with `lock` what closes one is an opening order of the other side."""
-    closes = (position > 0 and order.direction.name == "SHORT") or (position < 0 and order.direction.name == "LONG")
-    return order.offset.name == "OPEN" and not closes
 
 
 def _live(engine: Any, orderid: str) -> Any:

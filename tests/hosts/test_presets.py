@@ -270,7 +270,6 @@ class TestVnpy:
             def __init__(self, engine: Any, name: str = "flip-1", vt_symbol: str = "rb2405.SHFE") -> None:
                 self.cta_engine, self.strategy_name, self.vt_symbol = engine, name, vt_symbol
                 self.trading = True
-                self.pos = 0
                 self.heard = 0
 
             def send(self, side: str) -> list[str]:
@@ -325,14 +324,6 @@ class TestVnpy:
         engine.event_engine.put(event("eOrder.", self.order("OPEN", vt_orderid="3")))
         assert engine.cancelled == [*known, "3"]
         assert strategy.trading is False
-
-    def test_with_lock(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
-        """What is sent as an opening order and closes a position is left working."""
-        instrument(flip)
-        strategy = flip(engine)
-        strategy.pos = -1
-        tracker.halt_manager.trigger_halt("drill")
-        assert engine.cancelled == []
 
     def test_no_order_opens_while_halted(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
         """Whoever calls it, and whatever `trading` is, no order is sent that would open; those that close are."""

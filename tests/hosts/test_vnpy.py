@@ -666,14 +666,15 @@ class TestWhatIsSeenOfIt:
         assert vars(cls)[name] is plain
 
     def test_what_is_no_callback_is_left_alone(self, vnpy: Any) -> None:
-        """Only what vnpy calls is guarded; the class is the same object, as abstract as before."""
+        """Only what vnpy calls is guarded, and what opens; the class is the same object, as abstract as before."""
         cls = strategy_class(vnpy.CtaTemplate)
         before = dict(vars(cls))
         report = instrument(cls)
         assert report.skipped == {}
-        assert {path.rpartition(".")[2] for path in report.guarded} == set(CALLBACKS)
+        guarded = {*CALLBACKS, "buy", "short"}
+        assert {path.rpartition(".")[2] for path in report.guarded} == guarded
         changed = {name for name, value in vars(cls).items() if before.get(name) is not value}
-        assert changed - {"__init_subclass__"} == set(CALLBACKS)
+        assert changed - {"__init_subclass__"} == guarded
         uninstrument(cls)
         assert dict(vars(cls)) == before
 
