@@ -11,11 +11,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stores import heard
 
 from guarded import (
     ConsecutiveFailures,
@@ -645,6 +647,15 @@ class TestFaults:
             f"halt_callback = '__main__:cancel_all'{why}",
         ]
 
+    @pytest.mark.parametrize("name", ["strategy", "symbol"])
+    def test_templates(self, name: str, write: Write) -> None:
+        """A template that is malformed is told of before there is a function that it is for."""
+        write(f"[[instrument]]\ntarget = 'my_bot.*:*.generate'\n{name} = '{{nope'")
+        with pytest.raises(
+            InvalidConfiguration, match=rf"instrument\[0\]\.{name} = '{{nope': expected a name, or a temp"
+        ):
+            planned()
+
     def test_nothing_is_applied(self, write: Write, bot: Write) -> None:
         """A file with one fault changes nothing at all."""
         write("""
@@ -740,6 +751,30 @@ class TestApplying:
         configure()
         alarm = module("my_bot.alarm")
         assert (alarm.tracker, alarm.mode, alarm.guarded) == (get_failure_tracker(), "strict", True)
+
+    def test_a_module_that_another_thread_imports(self, write: Write, bot: Write) -> None:
+        """A thread whose import calls configure, while another waits there for that import, does not wait for it."""
+        bot(
+            """
+            import time
+            from guarded import _configure, configure
+
+            give_up = time.monotonic() + 20
+            while _configure._pending is None and time.monotonic() < give_up:
+                time.sleep(0.001)
+            found = configure()
+
+            def cancel_all(reason, failure):
+                pass
+            """,
+            "my_bot/alarm.py",
+        )
+        write("halt_callback = 'my_bot.alarm:cancel_all'")
+        with ThreadPoolExecutor() as pool:
+            importing = pool.submit(module, "my_bot.alarm")
+            heard(lambda: "my_bot.alarm" in sys.modules)
+            configuring = pool.submit(configure)
+            assert importing.result(timeout=30).found.path == configuring.result(timeout=30).path
 
     def test_a_module_that_configures(self, write: Write, bot: Write) -> None:
         """A module that is imported for the file and calls configure itself gets what is being put in force."""
@@ -841,6 +876,27 @@ class TestAgain:
         assert second != first
         assert (is_guarded(vwap.generate_signals), is_guarded(vwap.size)) == (False, True)
         assert _mode.current == "on"
+
+    def test_nothing_runs_without_guards_meanwhile(self, write: Write, bot: Write) -> None:
+        """While the modules that a changed file names are imported, what the old one put on is still on."""
+        bot(
+            """
+            from guarded import is_guarded
+            from my_bot.strategies import Vwap
+
+            guarded = is_guarded(Vwap.generate_signals)
+
+            def cancel_all(reason, failure):
+                pass
+            """,
+            "my_bot/alarm.py",
+        )
+        write(textwrap.dedent(INSTRUMENT))
+        configure()
+        importlib.import_module("my_bot.strategies")
+        write("halt_callback = 'my_bot.alarm:cancel_all'" + textwrap.dedent(INSTRUMENT))
+        configure()
+        assert module("my_bot.alarm").guarded
 
     def test_a_tracker_of_the_same_settings_stays(self, write: Write, bot: Write) -> None:
         """A change elsewhere leaves the tracker, so that its halts go on; one of its settings makes a new one."""
