@@ -198,8 +198,11 @@ def _no_signal(returns: Mapping[str, Any], renamed: Callable[[str], str], functi
         return resolved(returns["function"])  # type: ignore[no-any-return]  # it is a function
     if "value" in returns:
         return partial(_value, returns["value"])
-    template = renamed(f"{{{returns['argument']}}}")
-    return partial(_argument, compile_template(template, function, "no_signal="))
+    name = returns["argument"]
+    try:
+        return partial(_argument, compile_template(renamed(f"{{{name}}}"), function, "no_signal="))
+    except InvalidConfiguration:
+        return partial(_keyword, name)  # it has other parameters, and the host passes this one by its name
 
 
 def _of_itself(self: object) -> None: ...
@@ -218,6 +221,10 @@ def _told(spec: object, strategy: Any) -> str | None:
 
 def _value(value: object, /, *_: object, **__: object) -> object:
     return copy(value)
+
+
+def _keyword(name: str, /, *_: object, **kwargs: object) -> object:
+    return kwargs[name]
 
 
 def _argument(source: Any, /, *args: object, **kwargs: object) -> object:

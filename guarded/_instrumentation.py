@@ -199,22 +199,30 @@ class Instrumentation:
         is_inherited = name not in vars(holder)
         patch = Patch(name, found, is_inherited, self._number, self._unrecovered)
         form = inherited_form(holder, name) if isinstance(holder, type) and is_inherited else _form
-        try:
-            settings = self.methods.settings_of(name, found)._replace(patch=patch)
-            wrapt.wrap_object(holder, name, form, (settings,))
-        except InvalidConfiguration as error:
-            if strict:
-                raise
-            _faults.report(f"{path} is guarded, but without names of its own", error)
-            plain = self.methods.given._replace(patch=patch, strategy=None, symbol=None, context=None)
-            wrapt.wrap_object(holder, name, form, (plain,))
-            self._skipped[path] = f"guarded, but without names of its own: {error}"
-        except Exception as error:  # noqa: BLE001  # it cannot be called; or its class does not let it be replaced
-            self._skipped[path] = str(error)
-            return False
-        else:
-            self._skipped.pop(path, None)
-        return True
+        settings = self.methods.settings_of(name, found)._replace(patch=patch)
+        fault: InvalidConfiguration | None = None
+        for given in (settings,) if strict else (settings, *_without_names(settings)):
+            try:
+                wrapt.wrap_object(holder, name, form, (given,))
+            except InvalidConfiguration as error:
+                fault = fault or error
+            except Exception as error:  # noqa: BLE001  # it cannot be called; or its class does not let it be replaced
+                self._skipped[path] = str(error)
+                return False
+            else:
+                self._note(path, fault)
+                return True
+        if strict and fault is not None:
+            raise fault
+        self._skipped[path] = str(fault)
+        return False
+
+    def _note(self, path: str, fault: InvalidConfiguration | None) -> None:
+        """Note that something is guarded, and what of its settings did not fit it."""
+        self._skipped.pop(path, None)
+        if fault is not None:
+            self._skipped[path] = f"guarded, but without names of its own: {fault}"
+            _faults.report(f"{path} is guarded, but without names of its own", fault)
 
     def _is_own(self, guard: Guard | None) -> bool:
         return guard is not None and guard.patch is not None and guard.patch.number == self._number
@@ -258,6 +266,12 @@ class Instrumentation:
 def path_of(cls: type) -> str:
     """A class's module and its name in it."""
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _without_names(settings: Settings) -> list[Settings]:
+    """The same without what may not fit a method's parameters: its symbol and context, then its strategy, too."""
+    nameless = settings._replace(symbol=None, context=None)
+    return [nameless, nameless._replace(strategy=None)]
 
 
 def _put_back(holder: type | ModuleType, name: str, patch: Patch) -> None:

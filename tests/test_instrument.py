@@ -1166,6 +1166,23 @@ class TestReport:
         ):
             instrument(host="nautilus_trader")
 
+    def test_settings_that_no_method_of_that_kind_can_have(self) -> None:
+        """A subclass whose method is of a kind that a setting is not for is not guarded, and the report says why."""
+
+        class Base:
+            def generate(self) -> Any:
+                return "long"
+
+        report = instrument(Base, "generate", no_signal=lambda _self: "flat")
+
+        class Sub(Base):
+            async def generate(self) -> AsyncIterator[str]:
+                yield "long"
+
+        assert not is_guarded(Sub.generate)
+        (why,) = report.skipped.values()
+        assert "an asynchronous generator ends without a value; leave it out" in why
+
     @pytest.mark.parametrize("target", [3, ["my_bot"]])
     def test_what_is_no_target(self, target: Any) -> None:
         """A target is a class, a module, or a text."""

@@ -547,10 +547,19 @@ def test_a_method_with_other_parameters(monkeypatch: pytest.MonkeyPatch) -> None
     base: Any = stand_in(monkeypatch, "freqtrade.strategy.interface.IStrategy")
 
     class Loose(base):  # type: ignore[misc]  # it is made on the way
-        def custom_exit(self, *args: Any) -> None: ...
+        def confirm_trade_exit(self, *args: Any) -> bool:
+            raise ValueError("bad exit")
 
-    report = instrument(host="freqtrade")
+        def custom_exit_price(this, trade: Any, *, pair: str) -> float:  # noqa: N805
+            raise ValueError("bad price")
+
+    tracker = FailureTracker()
+    report = instrument(Loose.__mro__[1], host="freqtrade", tracker=tracker)
     assert report.pending == ()
     (why,) = report.skipped.values()
     assert why.startswith("guarded, but without names of its own")
-    assert is_guarded(Loose.custom_exit)
+    assert Loose().confirm_trade_exit("BTC/USDT") is True
+    loose: Any = Loose()
+    assert loose.custom_exit_price(trade=None, pair="BTC/USDT", proposed_rate=7.5) == 7.5
+    assert tracker.symbol_failures == {"unknown": 1, "BTC/USDT": 1}
+    assert tracker.strategy_failures == {"Loose": 2}
