@@ -127,7 +127,7 @@ def test_fleet_tells_its_story_in_order(fleet: str) -> None:
             r"VWAP for IBM is halted, and nothing else",
             r"bot 4: VWAP refused; Momentum for XRX trades",
             r"The venue goes away",
-            r"bot 1: Connection\w+Error: .* \[connection_error\]",
+            r"bot 1: (?:Connection\w+|BrokenPipe)Error: .* \[connection_error\]",
             r"Halted is everything: 5 consecutive failures of type connection_error \(threshold 5\)",
             r"Halt callbacks that ran: 1, in bot \d, whose failure it was",
             r"First refused call, after that failure: ",

@@ -644,6 +644,23 @@ class TestSuper:
         assert Other().generate() is None
         assert tracker.strategy_failures == {"Sub": 2}
 
+    def test_called_on_something_else(self, tracker: FailureTracker) -> None:
+        """A method that is called on no object, or on one of another class, is guarded like any other."""
+
+        class Base:
+            def generate(self) -> str:
+                return f"{self.price}"  # type: ignore[attr-defined]
+
+        class Sub(Base):
+            def generate(self) -> str:
+                return "long"
+
+        instrument(Base, "generate")
+        assert Base.generate() is None  # type: ignore[call-arg]
+        assert Base.generate(object()) is None  # type: ignore[arg-type]
+        assert tracker.total_failures == 2
+        assert Sub().generate() == "long"
+
     def test_in_another_thread_or_task(self, tracker: FailureTracker) -> None:
         """A base that runs in another thread or task raises there what it raises, and it is counted once."""
 
@@ -1397,6 +1414,7 @@ class TestModules:
             ("{0}.strategies.vwap:make_signals", (), r"has no make_signals \(did you mean 'make_signal'"),
             ("{0}.strategies.vwap", ("nothing",), r"vwap has no nothing$"),
             ("{0}.strategies.vwap:make_signal.generate", (), r"vwap has no make_signal\.generate"),
+            ("{0}.strategies.vwap:make_signal.Inner.generate", (), r"vwap has no make_signal\.Inner\.generate"),
             ("{0}.strategies.vwap", (), r"it names no method; give their names, as in instrument\("),
             ("{0}.strategies.wvap:Vwap.size", (), r"no module '{0}\.strategies\.wvap' \(did you mean 'vwap'\?\)"),
             ("{0}.strategy.vwap:Vwap.size", (), r"no module '{0}\.strategy' \(did you mean 'strategies'\?\)"),
@@ -1442,12 +1460,16 @@ class TestModules:
     def test_from_within_a_module(self, package: Package) -> None:
         """A module may have itself guarded on its last line, or on its first: then once it has been imported."""
         body = "def signal():\n    return 1 / 0\n"
-        first = f"import guarded\nguarded.instrument('{package.name}.first:signal')\n{body}"
+        head = f"import guarded\nguarded.instrument('{package.name}.first:signal')\n"
+        first = f"{head}import {package.name}.strategies\n{body}"
         last = f"import guarded, sys\n{body}\nguarded.instrument(sys.modules[__name__], 'signal')\n"
         package.write("first.py", first)
         package.write("last.py", last)
         assert package.load("last").signal() is None
         module = package.load("first")
+        package.write("broken.py", f"import guarded\nguarded.instrument('{package.name}.broken:signal')\n1 / 0\n")
+        with pytest.raises(ZeroDivisionError):
+            package.load("broken")
         package.load("strategies.vwap")  # whatever is imported next
         assert module.signal() is None
 

@@ -989,7 +989,7 @@ class TestLife:
     def test_exemptions_that_come_later_are_on_the_record(self, place: Place) -> None:
         """A guard or block that is exempt from halts or counts less, and comes after the start, is in the audit."""
         tracker = FailureTracker(store=place.open())
-        name = f"late_{id(tracker)}"
+        name = f"late_{os.urandom(4).hex()}"  # what is known once is not noted again
 
         def late() -> None:
             """Run although trading is halted."""
@@ -1132,6 +1132,14 @@ class TestLife:
         heard(lambda: tracker.degraded is None)
         assert "A change is lost, for the store does not take it: it does not like this one" in caplog.text
         assert tracker._store.read().totals[("strategy", "VWAP")] == 1
+
+    def test_a_closed_store_stays_closed(self, place: Place) -> None:
+        """A forked child of a process that has closed its store does not open it."""
+        store = shared(place.open())
+        store.close()
+        fork(store)
+        assert store.live == {}
+        assert not store.awake
 
     def test_no_thread_can_be_started(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """A forked child that can start no thread says that its store is lost, and tries again at the next call."""

@@ -371,6 +371,14 @@ def test_who_is_dead() -> None:
     assert not is_dead("")
 
 
+def test_an_error_that_nobody_has_foreseen(opened: Callable[..., SQLiteStore]) -> None:
+    """An error for which there is no advice is told as it is."""
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        opened()._backend._opened().execute("SELECT * FROM nowhere")  # type: ignore[attr-defined]  # a file's
+    explained = opened()._backend._explained("cannot be read", caught.value)  # type: ignore[attr-defined]  # the same
+    assert explained.endswith("guarded.db cannot be read: no such table: nowhere")
+
+
 def test_a_store_that_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that nobody has any more is closed by the thread that asked the file last: no other is in its midst."""
     store = SQLiteStore(tmp_path / "dropped.db")
