@@ -373,7 +373,7 @@ def _config_check(file: ConfigFile = None) -> None:
 
     The functions that it names are imported, as `python -m` would from here. Nothing is guarded, and no store is made.
     """
-    with _each_fault_told(), _importing_from_here():
+    with _each_fault_told(), _importing_from_here(file):
         checked = _configure.check(file)
     _screen.put(f"ok: {checked.path}: {_configure.scope_of(checked.settings)}\n")
 
@@ -381,7 +381,7 @@ def _config_check(file: ConfigFile = None) -> None:
 @config.command("show", epilog=_STATUSES)
 def _config_show(file: ConfigFile = None, as_json: Json = False) -> None:
     """Show the settings of a configuration file, with the defaults, and where each comes from."""
-    with _each_fault_told():
+    with _each_fault_told(), _importing_from_here(file):
         plan = _configure.planned(file)
     if as_json:
         shown_as = _configure.as_json(plan.settings)
@@ -407,10 +407,10 @@ def _each_fault_told() -> Iterator[None]:
 
 
 @contextmanager
-def _importing_from_here() -> Iterator[None]:
-    """Find modules in the current folder, which an installed command does not by itself."""
+def _importing_from_here(file: str | None) -> Iterator[None]:
+    """Find modules in the current folder, and beside the file; an installed command does not by itself."""
     before = list(sys.path)
-    sys.path.insert(0, "")
+    sys.path[:0] = ["", str(_configure.folder_of(file))]
     try:
         yield
     finally:

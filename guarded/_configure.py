@@ -98,6 +98,17 @@ def configure(path: str | os.PathLike[str] | None = None) -> Configuration:
         return _in_force.configuration
 
 
+def folder_of(path: str | os.PathLike[str] | None = None) -> Path:
+    """Where the configuration is that `configure` would find.
+
+    Raises:
+        InvalidConfiguration: See `configure`.
+    """
+    from guarded import _config  # noqa: PLC0415  # what it needs comes with an extra
+
+    return _config.find(path, os.environ, Path.cwd()).path.parent
+
+
 def planned(path: str | os.PathLike[str] | None = None) -> Plan:
     """Find, read and check a configuration, without importing what it names.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import string
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar, overload
@@ -294,6 +295,28 @@ def _check_target(target: Any) -> None:
             f"guarded_signal was given {target!r}: expected a function, method, classmethod, staticmethod, property,"
             " partialmethod or another callable; of any other descriptor, decorate the function that it is made of"
         )
+
+
+def check_settings(settings: Settings, where: str) -> None:
+    """Check what can be checked of settings without the function that they are for.
+
+    Args:
+        settings: The settings.
+        where: Where they came from, for the error's text.
+
+    Raises:
+        InvalidConfiguration: One of them cannot work.
+    """
+    checked_choice(settings.when_halted, ("refuse", "run"), f"when_halted {where}")
+    checked_instance(settings.rules, FailureRules, f"rules {where}")
+    checked_instance(settings.tracker, FailureTracker, f"tracker {where}")
+    _checked_callable(settings.validate, f"validate {where}")
+    _checked_callable(settings.no_signal, f"no_signal {where}")
+    for name, text in ("strategy", settings.strategy), ("symbol", settings.symbol):
+        try:
+            list(string.Formatter().parse(text if isinstance(text, str) else ""))
+        except ValueError as error:
+            raise InvalidConfiguration(f"{name}={text!r} {where}: {error}") from None
 
 
 def _configured(function: Callable[..., Any], settings: Settings) -> Guard:

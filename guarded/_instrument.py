@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_origin,
 import wrapt
 
 from guarded import _faults
-from guarded._decorator import Context, Settings, Spec
+from guarded._decorator import Context, Settings, Spec, check_settings
 from guarded._errors import InvalidConfiguration
 from guarded._hosts import host_named, host_of
 from guarded._instrumentation import Instrumentation, Methods, path_of
@@ -121,6 +121,7 @@ def instrument(
         instrument(host="backtrader")  # every strategy of that host
     """
     given = Settings(strategy, symbol, tracker, rules, context, validate, reraise, no_signal, when_halted, reduce_only)
+    _check(methods, given)
     what: Any = host if target is None else get_origin(target) or target
     preset = host_named(host) if host is not None else host_of(what) if isinstance(what, type) else None
     wanted = Methods(methods, preset, given)
@@ -210,6 +211,21 @@ def uninstrument(target: str | type | ModuleType | Instrumentation | None = None
     return left
 
 
+def _check(methods: tuple[Any, ...], given: Settings) -> None:
+    """Check what can be checked before there is a method that it is for.
+
+    Raises:
+        InvalidConfiguration: It cannot work.
+    """
+    for name in methods:
+        if not isinstance(name, str) or not name or "." in name:
+            raise InvalidConfiguration(
+                f"instrument(): method {name!r}: expected the name of a method or function, as in"
+                ' instrument(target, "generate_signals", "on_bar"); where it is, the target says'
+            )
+    check_settings(given, "given to instrument")
+
+
 def _begun(target: Any, methods: Methods, cover: Callable[[Instrumentation, Any], object]) -> Instrumentation:
     held = weakref.ref(target) if isinstance(target, type) else target
     one = _Active(held, methods, Instrumentation(_shown(target), methods, next(_numbers)))
@@ -228,8 +244,11 @@ def _end(one: _Active) -> dict[str, str]:
     followed = one.instrumentation.classes
     left = one.instrumentation.take_off()
     unfollow(followed, lambda cls: any(other.instrumentation.covers(cls) for other in _active))
-    for other in _active:
-        _cover_again(other.instrumentation)  # what this one had guarded may be the other's, too
+    for other in _active:  # what this one had guarded may be the other's, too
+        try:
+            _cover_again(other.instrumentation)
+        except Exception as fault:  # noqa: BLE001  # what was asked for is done, whatever the others meet
+            _faults.report(f"{other.instrumentation.target} could not be guarded again", fault)
     return left
 
 
@@ -246,6 +265,7 @@ def _cover_class(one: Instrumentation, cls: type) -> None:
             f"instrument({path_of(cls)!r}): it names no method, and the class is no strategy of a host that guarded"
             f" knows; give the names of its methods, such as {', '.join(map(repr, _methods_of(cls)[:5]))}"
         )
+    _check_callbacks(one)
     if methods.host is not None and not methods.names and not methods.host.has(cls):
         raise InvalidConfiguration(
             f"instrument({path_of(cls)!r}, host={methods.host.name!r}): it does not derive from"
@@ -253,11 +273,23 @@ def _cover_class(one: Instrumentation, cls: type) -> None:
         )
     one.add_class(cls, strict=True)
     follow(cls, _made)
-    if methods.names and not one.guarded and not one.skipped:
+    if methods.names and not one.guarded and not one.is_guarded_elsewhere:
+        reasons = "; ".join(f"{name}: {why}" for name, why in one.skipped.items())
+        if reasons:
+            raise InvalidConfiguration(f"instrument({path_of(cls)!r}): nothing of it can be guarded: {reasons}")
         misses = [near_misses(name, _methods_of(cls)) for name in methods.names]
         raise InvalidConfiguration(
             f"instrument({path_of(cls)!r}): neither it nor a subclass of it has {' or '.join(methods.names)}"
             f"{next(filter(None, misses), '')}"
+        )
+
+
+def _check_callbacks(one: Instrumentation) -> None:
+    host = one.methods.host
+    if host is not None and not host.callbacks and not one.methods.names:
+        raise InvalidConfiguration(
+            f"instrument({one.target!r}, host={host.name!r}): that host's handlers may have any name; give theirs, as"
+            f' in instrument(Bot, "on_*", host={host.name!r})'
         )
 
 
@@ -273,6 +305,7 @@ def _cover_modules(one: Instrumentation, target: str | ModuleType) -> None:
         one.methods = methods._replace(names=one.modules.methods)
     else:
         raise InvalidConfiguration(f"instrument({target!r}): expected a class, a module, or the text of a target")
+    _check_callbacks(one)
     _watch(one, one.modules)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import weakref
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import wrapt
 
-from guarded import _faults
+from guarded import _faults, _log
 from guarded._decorator import Settings, guard_in, guarded_form, with_guard
 from guarded._errors import InvalidConfiguration
 from guarded._halt_actions import HaltActions
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from guarded._hosts import Host
     from guarded._targets import Target
 
+_METHODS = (classmethod, staticmethod, functools.partialmethod)
+_ALREADY = "guarded already, by"
 _CLASS_CELL = "__class__"
 _form: Any = guarded_form  # wrapt is typed for makers of proxies only
 
@@ -49,8 +52,9 @@ class Methods(NamedTuple):
         return [name for name in there if name in self.names or self._fits(name, there[name])]
 
     def _fits(self, name: str, found: object) -> bool:
-        """Whether wildcards stand for an attribute: a property that raises may say that there is no such attribute."""
-        return not isinstance(found, property) and any(is_named(name, wanted) for wanted in self.names)
+        """Whether wildcards stand for an attribute: for methods, and not for properties, classes and values."""
+        is_method = isinstance(found, _METHODS) or (callable(found) and not isinstance(found, type))
+        return is_method and any(is_named(name, wanted) for wanted in self.names)
 
     def settings_of(self, name: str, found: object) -> Settings:
         """How one of them is guarded."""
@@ -93,6 +97,11 @@ class Instrumentation:
     def skipped(self) -> dict[str, str]:
         """What could not be guarded, or not as it was asked for, and why."""
         return dict(self._skipped)
+
+    @property
+    def is_guarded_elsewhere(self) -> bool:
+        """Whether something of it has a guard already, by the decorator or by another instrumentation."""
+        return any(why.startswith(_ALREADY) for why in self._skipped.values())
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -167,7 +176,18 @@ class Instrumentation:
         has_methods = host is not None or any(self.methods.of(one) for cls in classes for one in family(cls))
         if modules.must_match and not functions and not (classes and has_methods):
             raise InvalidConfiguration(modules.missed(module, None if host is None else host.name))
+        if host is None and not self.guarded and not self.is_guarded_elsewhere:
+            self._tell_near_misses(modules, module)
         return classes
+
+    def _tell_near_misses(self, modules: Target, module: ModuleType) -> None:
+        """Say that nothing is guarded by a pattern so far, where a module has what may have been meant."""
+        misses = modules.near_misses_in(module)
+        if misses:
+            self._skipped[module.__name__] = f"it has nothing of it{misses}"
+            _log.nothing_guarded(modules.text, module.__name__, misses)
+        else:
+            self._skipped.pop(module.__name__, None)
 
     def _add_function(self, module: ModuleType, name: str) -> None:
         path = f"{module.__name__}:{name}"
@@ -291,7 +311,7 @@ def _note_overridden(cls: type, name: str) -> None:
 
 def _already(guard: Guard) -> str:
     by = "guarded_signal" if guard.patch is None else "another instrument"
-    return f"guarded already, by {by}"
+    return f"{_ALREADY} {by}"
 
 
 def _renew_class_cell(guard: Guard | None, cls: type) -> None:

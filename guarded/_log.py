@@ -265,6 +265,12 @@ def tracker_replaced_while_halted(halts: Collection[Scope]) -> None:
     emit(logging.WARNING, "guarded.tracker_replaced_while_halted", text, {"halted": halted})
 
 
+def nothing_guarded(target: str, module: str, misses: str) -> None:
+    """Warn that a pattern has guarded nothing so far, although a module has names that are like it."""
+    text = f"instrument({target!r}) has guarded nothing so far; {module} has nothing of it{misses}"
+    emit(logging.WARNING, "guarded.nothing_guarded", text, {"target": target, "module": module})
+
+
 def reset_window_too_short(failure: SignalGenerationFailure, window: timedelta) -> None:
     """Warn that a strategy which keeps failing never halts, because its failures come too far apart."""
     text = (

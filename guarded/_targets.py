@@ -63,12 +63,19 @@ class Target:
 
     def missed(self, module: ModuleType, host: str | None) -> str:
         """What is to be said of a module that has nothing of what it is about."""
+        where = f"target={self.text!r} of instrument: {module.__name__}"
         if host is not None and not self.methods:
-            return f"target={self.text!r} of instrument: {module.__name__} has no strategy of {host}"
+            return f"{where} has no strategy of {host}"
+        if not self.path and isinstance(vars(module).get(self.methods[0]), type):
+            return f"{where}: {self.methods[0]} is a class; name its methods, as in {self.text + '.generate_signals'!r}"
         wanted = ".".join((*self.path, " or ".join(self.methods)))
+        return f"{where} has no {wanted}{self.near_misses_in(module)}"
+
+    def near_misses_in(self, module: ModuleType) -> str:
+        """What may have been meant of what a module has, for the end of an error's text."""
         known = _names_in(module)
         misses = [near_misses(name, known) for name in (*self.path, *self.methods) if name not in known]
-        return f"target={self.text!r} of instrument: {module.__name__} has no {wanted}{next(filter(None, misses), '')}"
+        return next(filter(None, misses), "")
 
     def classes_in(self, module: ModuleType) -> Iterator[type]:
         """The classes of a module that it is about: those that are defined there, and those that it names."""
@@ -130,7 +137,7 @@ def is_named(name: str, wanted: str) -> bool:
 
 def near_misses(name: str, among: Iterable[str]) -> str:
     """What somebody may have meant, for the end of an error's text."""
-    close = get_close_matches(name, list(among), n=3)
+    close = get_close_matches(name, dict.fromkeys(among), n=3)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 

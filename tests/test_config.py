@@ -1086,6 +1086,17 @@ class TestCommands:
             sys.modules.pop("here_alone", None)
         assert sys.path == before
 
+    @pytest.mark.parametrize("command", ["check", "show"])
+    def test_modules_beside_the_file(
+        self, command: str, cli: Callable[..., Any], write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the file names is looked for beside the file, too, wherever the command is given."""
+        path = write("[[instrument]]\ntarget = 'beside_it:signal'", "elsewhere/guarded.toml")
+        write("def signal(): ...", "elsewhere/beside_it.py")
+        assert cli(command, str(path))[0] == 0
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert cli(command)[0] == 0
+
     def test_show(self, cli: Callable[..., Any], write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
         """The effective settings are shown with their origins; nothing is applied."""
         monkeypatch.setenv("GUARDED_MODE", "strict")

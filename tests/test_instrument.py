@@ -1116,7 +1116,7 @@ class TestReport:
             def on_bar(self) -> None: ...
             def on_tick(self) -> None: ...
 
-        report = instrument(Strategy, "*")
+        report = instrument(Strategy, "on_*", "size", "Nested")
         reasons = {name.rpartition(".")[2]: why for name, why in report.skipped.items()}
         assert reasons["on_bar"] == "guarded already, by guarded_signal"
         assert "was given 3" in reasons["size"]
@@ -1137,7 +1137,17 @@ class TestReport:
             (("generate_signal",), {}, r"has generate_signal \(did you mean 'generate_signals'\?\)"),
             (("nothing",), {}, r"neither it nor a subclass of it has nothing$"),
             (("generate_signals",), {"symbol": "{bar}"}, r"has no parameter 'bar'"),
-            (("generate_signals",), {"when_halted": "maybe"}, r"when_halted on .*expected one of"),
+            (
+                ("generate_signals",),
+                {"when_halted": "maybe"},
+                r"when_halted given to instrument='maybe': expected one of",
+            ),
+            (("generate_signals",), {"validate": "finite"}, r"validate given to instrument: expected a plain"),
+            (("generate_signals",), {"symbol": "{symbol"}, r"symbol='{symbol' given to instrument: expected"),
+            (("Strategy.generate_signals",), {}, r"method 'Strategy\.generate_signals': expected the name of a method"),
+            ((["generate_signals"],), {}, r"method \['generate_signals'\]: expected the name of a method"),
+            (("limit",), {}, r"nothing of it can be guarded: .*Strategy\.limit: guarded_signal was given 3"),
+            ((), {"host": "ib_async"}, r"that host's handlers may have any name; give theirs, as"),
             (("generate_signals",), {"host": "freqtrad"}, r"does not know it \(did you mean 'freqtrade'\?\)"),
             ((), {"host": "backtrader"}, r"does not derive from backtrader\.strategy\.Strategy; give the names"),
         ],
@@ -1146,6 +1156,8 @@ class TestReport:
         """What cannot work is an error at once, and leaves nothing behind."""
 
         class Strategy:
+            limit = 3
+
             def generate_signals(self, symbol: str) -> str:
                 return symbol
 
@@ -1329,7 +1341,7 @@ class TestModules:
             ("Vwap.Inner.*", (), ["Vwap.Inner.generate_signals"]),
             ("make_signal", (), ["make_signal"]),
             ("make_*", (), ["make_signal"]),
-            ("V*.*", (), ["Vwap.Inner", "Vwap.generate_signals", "Vwap.size"]),
+            ("V*.*", (), ["Vwap.generate_signals", "Vwap.size"]),
         ],
     )
     def test_paths(self, path: str, methods: tuple[str, ...], guarded: list[str], package: Package) -> None:
@@ -1413,6 +1425,11 @@ class TestModules:
             ),
             ("{0}.strategies.vwap:make_signals", (), r"has no make_signals \(did you mean 'make_signal'"),
             ("{0}.strategies.vwap", ("nothing",), r"vwap has no nothing$"),
+            (
+                "{0}.strategies.vwap:Vwap",
+                (),
+                r"vwap: Vwap is a class; name its methods, as in '.*:Vwap\.generate_signals'",
+            ),
             ("{0}.strategies.vwap:make_signal.generate", (), r"vwap has no make_signal\.generate"),
             ("{0}.strategies.vwap:make_signal.Inner.generate", (), r"vwap has no make_signal\.Inner\.generate"),
             ("{0}.strategies.vwap", (), r"it names no method; give their names, as in instrument\("),
@@ -1445,6 +1462,26 @@ class TestModules:
         package.write("broken.py", "def signal(): return 1 / 0  # mended")
         assert package.load("broken").signal() is None
         assert len(report.guarded) == 1
+
+    def test_a_pattern_that_is_misspelt(self, package: Package, caplog: pytest.LogCaptureFixture) -> None:
+        """A pattern that finds nothing in a module, where there is something like it, says so in log and report."""
+        report = instrument(f"{package.name}.strategies.*:*.generate_signal")
+        package.load("strategies.vwap")
+        assert "has guarded nothing so far" in caplog.text
+        assert f"{package.name}.strategies.vwap has nothing of it (did you mean 'generate_signals'" in caplog.text
+        assert [*report.skipped] == [f"{package.name}.strategies.vwap"]
+        caplog.clear()
+        package.write("strategies/right.py", "class Right:\n    def generate_signal(self): return 1 / 0\n")
+        package.load("strategies.right")
+        package.load("strategies.rsi")
+        assert caplog.text == ""
+        assert len(report.guarded) == 1
+
+    def test_a_pattern_with_nothing_like_it(self, package: Package, caplog: pytest.LogCaptureFixture) -> None:
+        """A module that has nothing like what a pattern names is nothing to speak of."""
+        report = instrument(f"{package.name}.strategies.*:*.on_bar")
+        package.load("strategies.vwap")
+        assert (caplog.text, report.skipped) == ("", {})
 
     def test_twice(self, package: Package) -> None:
         """A text that is given twice is the same instrumentation, and goes on to cover what is imported."""

@@ -22,7 +22,7 @@ def symbol_of(*args: Any, **_: Any) -> str | None:
 
 
 def _symbol(of: Any) -> str | None:
-    contract = getattr(of, "contract", None)
+    contract = of if hasattr(of, "secType") else getattr(of, "contract", None)
     symbol = getattr(contract, "symbol", None)
     if getattr(contract, "secType", None) == "CASH":
         symbol = f"{symbol}.{getattr(contract, 'currency', '')}"  # EUR.USD, as TWS calls it: its symbol is only EUR

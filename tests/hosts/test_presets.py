@@ -521,6 +521,7 @@ def test_where_ib_async_has_the_symbol() -> None:
     pair = SimpleNamespace(contract=SimpleNamespace(symbol="EUR", secType="CASH", currency="USD"))
     assert ib_async.symbol_of(pair) == "EUR.USD"
     assert ib_async.symbol_of(object(), 3) is None
+    assert ib_async.symbol_of(7, 200, "no definition", SimpleNamespace(symbol="GOOGL", secType="STK")) == "GOOGL"
     assert ib_async.symbol_of(SimpleNamespace(contract=SimpleNamespace(symbol=""))) is None
     assert ib_async.symbol_of(SimpleNamespace(contract=None)) is None
 
