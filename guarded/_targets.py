@@ -113,9 +113,8 @@ def parsed(text: str, methods: tuple[str, ...], *, of_host: bool) -> Target:
                 f' instrument({text!r}, "generate_signals"), or a target such as {_EXAMPLES}'
             )
         parts, methods = parts[:-1], parts[-1:]
-    target = Target(text, module, parts, methods)
-    _check_there(target)
-    return target
+    is_package = _is_package(text, module)
+    return Target(text, module, parts, methods, is_package=is_package and not path)
 
 
 def of_module(module: ModuleType, methods: tuple[str, ...]) -> Target:
@@ -176,13 +175,13 @@ def _has_wildcard(text: str) -> bool:
     return not _WILDCARDS.isdisjoint(text)
 
 
-def _check_there(target: Target) -> None:
-    """Hold the module's name against what can be imported, without importing anything.
+def _is_package(text: str, module: str) -> bool:
+    """Whether a target is about a package, found out without importing anything.
 
     Raises:
         InvalidConfiguration: There is no such module or package.
     """
-    names = target.module.split(".")
+    names = module.split(".")
     fixed = names[: next((n for n, name in enumerate(names) if _has_wildcard(name)), len(names))]
     where: list[str] | None = None
     for depth in range(1, len(fixed) + 1):
@@ -195,5 +194,6 @@ def _check_there(target: Target) -> None:
         if spec is None:
             siblings = [module.name for module in iter_modules(where)]
             misses = near_misses(fixed[depth - 1], siblings)
-            raise InvalidConfiguration(f"target={target.text!r} of instrument: there is no module {name!r}{misses}")
+            raise InvalidConfiguration(f"target={text!r} of instrument: there is no module {name!r}{misses}")
         where = list(spec.submodule_search_locations or ())
+    return bool(where) and fixed == names

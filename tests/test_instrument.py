@@ -1374,6 +1374,17 @@ class TestModules:
         package.write("strategies/later.py", "class Later:\n    def generate_signals(self): return 1 / 0\n")
         assert package.load("strategies.later").Later().generate_signals() is None
 
+    def test_packages_by_name(self, package: Package) -> None:
+        """The name of a package is all that is in it, too, imported or not; with a path it is the module itself."""
+        report = instrument(f"{package.name}.strategies", "generate_signals")
+        package.load("strategies.vwap")
+        package.load("strategies.rsi")
+        assert len(report.guarded) == 2
+        again = instrument(f"{package.name}.strategies", "size")
+        assert len(again.guarded) == 2
+        with pytest.raises(InvalidConfiguration, match=r"strategies has no \*\.generate_signals"):
+            instrument(f"{package.name}.strategies:*.generate_signals")
+
     def test_packages_without_an_init(self, package: Package, tmp_path: Path) -> None:
         """Folders without an __init__ are packages, too, at every depth."""
         name = f"spaces_{package.name}"
