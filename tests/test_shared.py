@@ -42,7 +42,7 @@ from guarded import (
     track_signal,
 )
 from guarded.stores import ALL, Change, Rows, Store, Touched, redis
-from guarded.stores._backend import Committed, Decide, News, Ticket
+from guarded.stores._backend import Committed, Decide, News, Snapshot, Ticket
 from guarded.stores._keeper import aside
 from guarded.stores.redis import RedisStore
 from guarded.stores.shared import SharedStore, _Task
@@ -847,6 +847,23 @@ class TestHaltCallbacks:
             store._unsettled[next(iter(store._unsettled))] = "another process"
             assert generate() is None
             assert len(called) == 2
+
+    def test_it_is_owed_while_its_halt_is_set_again(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A callback that has yet to run is pending all the while that a halt which the store lost is set again."""
+
+        def failing(_reason: str, _failure: object) -> None:
+            raise ConnectionError("the broker is away")
+
+        store = shared(place.open())
+        tracker = FailureTracker(store=store, halt_callback=failing)
+        tracker.halt_manager.trigger_halt("drill")
+        pending: list[bool] = []
+        with store._lock:  # its keeper cannot look meanwhile
+            monkeypatch.setattr(store._backend, "snapshot", lambda: Snapshot(store._position, set(), {}, {}))
+            monkeypatch.setattr(store, "_take_over", lambda *_: pending.append(tracker.callback_pending))
+            store._catch_up()
+            monkeypatch.undo()
+        assert pending == [True]
 
     def test_a_loop_of_its_own(self, place: Place) -> None:
         """An async callback that raised is tried again on the loop on which it ran at first, which its client needs."""

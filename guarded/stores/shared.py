@@ -125,6 +125,7 @@ class SharedStore(Store):
             self._backend.close()
             raise
         self._know(snapshot)
+        self._unsettled = dict(snapshot.unsettled)
         return snapshot
 
     def _keep(self) -> None:
@@ -140,7 +141,6 @@ class SharedStore(Store):
             del self._live[scope]
         for scope in snapshot.live:
             self._live.setdefault(scope, ())
-        self._unsettled = dict(snapshot.unsettled)
 
     # -- what guards read
 
@@ -529,6 +529,9 @@ class SharedStore(Store):
             snapshot = self._backend.snapshot()
             self._know(snapshot)
             steps, missing = self._compare({*self._halts, *snapshot.halts}, snapshot.halts)
+            # What is about to be set again is owed all the while: a callback that were not would be dropped.
+            kept = {halt.episode: owed[halt.episode] for halt in missing if halt.episode in owed}
+            self._unsettled = {**kept, **snapshot.unsettled}
             self._behind = False
         self._take_over(steps, missing, owed)
 
