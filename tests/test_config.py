@@ -877,6 +877,16 @@ class TestAgain:
         assert (is_guarded(vwap.generate_signals), is_guarded(vwap.size)) == (False, True)
         assert _mode.current == "on"
 
+    def test_a_target_that_is_not_there(self, write: Write, bot: Write) -> None:
+        """A changed file whose target matches nothing is an error, and what the old one put on is put on again."""
+        write(textwrap.dedent(INSTRUMENT))
+        configure()
+        vwap = module("my_bot.strategies").Vwap
+        write("[[instrument]]\ntarget = 'my_bot.strategies:Vwap.generate_signal'")
+        with pytest.raises(InvalidConfiguration, match="did you mean 'generate_signals'"):
+            configure()
+        assert is_guarded(vwap.generate_signals)
+
     def test_nothing_runs_without_guards_meanwhile(self, write: Write, bot: Write) -> None:
         """While the modules that a changed file names are imported, what the old one put on is still on."""
         bot(

@@ -1001,6 +1001,22 @@ class TestRestoring:
         uninstrument(second)
         assert not is_guarded(Sub.generate)
 
+    def test_a_fault_of_another_one(self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What another instrumentation meets when it is looked at again is logged; what was asked for is done."""
+
+        class One:
+            def generate(self) -> None: ...
+
+        class Other:
+            def generate(self) -> None: ...
+
+        instrument(One, "generate")
+        instrument(Other, "generate")
+        monkeypatch.setattr(Instrumentation, "add_again", lambda _self: 1 / 0)
+        assert uninstrument(One) == {}
+        assert not is_guarded(One.generate)
+        assert "Other could not be guarded again" in caplog.text
+
     def test_under_another_name(self) -> None:
         """A method that a subclass has given another name is put back there, as its own."""
 

@@ -848,6 +848,21 @@ class TestHaltCallbacks:
             assert generate() is None
             assert len(called) == 2
 
+    def test_it_is_owed_if_the_store_forgets_everything(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A store that has lost what it knew does not say that no callback is owed any more."""
+        store = shared(place.open())
+        manager = EmergencyHaltManager(store)
+        manager.trigger_halt("drill")
+        with store._lock:  # its keeper cannot look meanwhile
+            owed = dict(store._unsettled)
+            store._callbacks_changed = True
+            monkeypatch.setattr(store._backend, "callbacks", dict)
+            monkeypatch.setattr(store._backend, "position", lambda: 0)
+            store._see_to_callbacks()
+            monkeypatch.undo()
+            assert store._unsettled == owed != {}
+            assert store._behind
+
     def test_it_is_owed_while_its_halt_is_set_again(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """A callback that has yet to run is pending all the while that a halt which the store lost is set again."""
 

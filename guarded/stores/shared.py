@@ -636,8 +636,14 @@ class SharedStore(Store):
         has_callback = herald is not None and herald.has_callback()
         if self._callbacks_changed and (has_callback or self._unsettled):
             with self._alone():
+                there = self._backend.callbacks()
+                if (
+                    self._backend.position() < self._highest
+                ):  # it is not the one it was: who catches up keeps what is owed
+                    self._behind = True
+                    return
                 self._callbacks_changed = False
-                self._unsettled = dict(self._backend.callbacks())
+                self._unsettled = dict(there)
         if herald is None or not has_callback or not self._unsettled:
             return
         with self._alone():
