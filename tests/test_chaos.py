@@ -197,7 +197,7 @@ class TestKilledServers:
             assert worker.hear() > 0
             worker.hear()
             back_again(worker)
-            assert ["critical", "guarded.store_lost"] in worker.ask("logged")
+            heard(lambda: ["critical", "guarded.store_lost"] in worker.ask("logged"))  # noqa: B023  # it is asked here
         with closing(RedisStore(safe_server.url, namespace=f"dies-{number}")) as store:
             check(seen_by(store), lines(notes), in_flight=0)
 

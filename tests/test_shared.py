@@ -492,9 +492,10 @@ class TestWithoutTheStore:
         generate = guarded_signal(strategy="VWAP", symbol="AAPL", tracker=tracker)(lambda: 1 / 0)
         assert generate() is None
         assert tracker.degraded is not None
-        assert tracker.get_status()["degraded"] == tracker.degraded
-        assert f"Store: AWAY ({tracker.degraded})" in tracker.get_failure_summary()
-        assert [r.levelname for r in caplog.records if "The store is away" in r.getMessage()] == ["CRITICAL"]
+        heard(lambda: tracker.get_status()["degraded"] == tracker.degraded)  # each attempt to open it says why anew
+        heard(lambda: f"Store: AWAY ({tracker.degraded})" in tracker.get_failure_summary())
+        # Whichever thread met it first tells of it.
+        heard(lambda: [r.levelname for r in caplog.records if "The store is away" in r.getMessage()] == ["CRITICAL"])
         assert generate() is None
         assert tracker.halt_triggered
         assert tracker.total_failures == 3
@@ -592,7 +593,7 @@ class TestWithoutTheStore:
         tracker = FailureTracker(store=outage.place.open(), on_store_loss="halt")
         outage.begin()
         fail(tracker)
-        assert tracker.halt_triggered
+        heard(lambda: tracker.halt_triggered)  # whichever thread met it first
         assert tracker.halt_reason is not None
         assert tracker.halt_reason.startswith("the store is away: ")
         outage.end()
