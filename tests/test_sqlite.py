@@ -379,6 +379,15 @@ def test_an_error_that_nobody_has_foreseen(opened: Callable[..., SQLiteStore]) -
     assert explained.endswith("guarded.db cannot be read: no such table: nowhere")
 
 
+def test_another_process_was_quicker(opened: Callable[..., SQLiteStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schema that another process has brought up to date, while this one waited for its turn, is left as it is."""
+    backend: Any = opened()._backend
+    seen = [0, 1, 1]
+    monkeypatch.setattr(sqlite, "_schema_version", lambda _connection: seen.pop(0))
+    backend._migrate(backend._opened())
+    assert seen == []
+
+
 def test_a_store_that_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that nobody has any more is closed by the thread that asked the file last: no other is in its midst."""
     store = SQLiteStore(tmp_path / "dropped.db")
