@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import string
 import tomllib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from guarded._policies import ConsecutiveFailures, FailureRate
 from guarded._rules import FailureRules
 from guarded._secrets import mask
 from guarded._targets import parsed
+from guarded._templates import check_syntax
 from guarded._tracker import DEFAULT_THRESHOLD, FailureTracker
 from guarded.stores import open_store
 from guarded.stores._urls import shown
@@ -562,7 +562,7 @@ def _check_targets(given: Mapping[str, Any], faults: Faults) -> None:
 
 def _check_template(text: str, key: str, faults: Faults) -> None:
     try:
-        list(string.Formatter().parse(text))
+        check_syntax(text)
     except ValueError as error:
         faults.add(f"{key} = {text!r}", f"expected a name, or a template such as '{{symbol}}': {error}")
 

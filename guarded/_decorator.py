@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import string
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, ParamSpec, Protocol, TypeVar, overload
@@ -21,7 +20,7 @@ from guarded._kinds import Kind, kind_of
 from guarded._names import strategy_resolver, symbol_resolver
 from guarded._overrides import runs_guarded
 from guarded._rules import FailureRules
-from guarded._templates import function_name, is_async
+from guarded._templates import check_syntax, function_name, is_async
 from guarded._tracker import FailureTracker
 
 if TYPE_CHECKING:
@@ -314,7 +313,7 @@ def check_settings(settings: Settings, where: str) -> None:
     _checked_callable(settings.no_signal, f"no_signal {where}")
     for name, text in ("strategy", settings.strategy), ("symbol", settings.symbol):
         try:
-            list(string.Formatter().parse(text if isinstance(text, str) else ""))
+            check_syntax(text if isinstance(text, str) else "")
         except ValueError as error:
             raise InvalidConfiguration(f"{name}={text!r} {where}: {error}") from None
 

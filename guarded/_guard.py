@@ -76,7 +76,7 @@ class Guard:
 
     def is_part(self, args: tuple[Any, ...]) -> bool:
         """Whether a call is part of one of a method that overrides this one, which answers for it."""
-        return self._is_overridden and is_called_through_super(self, args) and is_part_of_another(self, args)
+        return self.is_told(args) and is_part_of_another(self, args)
 
     def is_told(self, args: tuple[Any, ...]) -> bool:
         """Whether what a call raises goes on: `super()` has led to it in another thread than the call it belongs to."""

@@ -202,6 +202,16 @@ def compile_template(template: str, function: Function, where: str) -> str | Sou
     return Joined(tuple(pieces))
 
 
+def check_syntax(text: str) -> None:
+    """Check a template as far as that can be done without the function that it is for.
+
+    Raises:
+        ValueError: Its braces do not fit.
+    """
+    for _ in string.Formatter().parse(text):
+        pass
+
+
 def callable_source(spec: object, function: Function, where: str, expected: str) -> Called:
     """A source of what a user's callable returns.
 

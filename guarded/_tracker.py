@@ -401,11 +401,6 @@ class FailureTracker:
         return (p for p in self.policies if isinstance(p, ConsecutiveFailures) and p.types is None)
 
     @property
-    def _longest_window(self) -> float | None:
-        """Seconds after which no streak remembers a failure any more; None = never."""
-        return self._ledger.longest_window
-
-    @property
     def reset_window(self) -> timedelta | None:
         """The longest gap in a streak; None = a streak never ages."""
         return self._reset_window

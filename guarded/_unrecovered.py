@@ -40,7 +40,7 @@ class Unrecovered:
         """Note a success; whether no other method's failure stands that a streak may still remember."""
         if key not in self._failed_at:
             return True
-        window = tracker._longest_window
+        window = tracker._ledger.longest_window
         oldest = float("-inf") if window is None else tracker.clock.monotonic() - window
         with self._lock:
             failed_at = self._failed_at.pop(key, {})

@@ -637,10 +637,8 @@ class SharedStore(Store):
         if self._callbacks_changed and (has_callback or self._unsettled):
             with self._alone():
                 there = self._backend.callbacks()
-                if (
-                    self._backend.position() < self._highest
-                ):  # it is not the one it was: who catches up keeps what is owed
-                    self._behind = True
+                if self._backend.position() < self._highest:
+                    self._behind = True  # it is not the one it was: who catches up keeps what is owed
                     return
                 self._callbacks_changed = False
                 self._unsettled = dict(there)
