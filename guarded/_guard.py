@@ -94,10 +94,10 @@ class Guard:
         halt = self.refusal(tracker, args, kwargs)
         if halt is not None:
             return self.handed_over(self.refuse(tracker, halt, args, kwargs))
+        if self.skip is not None and self._skips(self.skip, args, kwargs):
+            return Outcome(self._no_signal(args, kwargs))
         since = tracker._sequence
         try:
-            if self.skip is not None and self.skip(*args, **kwargs):
-                return Outcome(self._no_signal(args, kwargs))
             result = self.function(*args, **kwargs)
             defer = deferral(type(result))  # type: ignore[arg-type]  # types are hashable
             if defer is None:
@@ -193,6 +193,14 @@ class Guard:
         if self.hand_over is None:
             return ended
         return Outcome(self.hand_over(ended.value), ended.failure, ended.refused)
+
+    def _skips(self, skip: Callable[..., bool], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a call is not worth making; it is made if that cannot be told."""
+        try:
+            return skip(*args, **kwargs)
+        except Exception as fault:  # noqa: BLE001  # a fault of ours is never the strategy's failure
+            _faults.report(f"whether to skip {function_name(self.function)} could not be told; it is called", fault)
+            return False
 
     def check(self, result: object) -> None:
         """Hold a result against `validate=`.

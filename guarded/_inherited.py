@@ -50,7 +50,6 @@ def _passing_on(cls: type, name: str, function: Any) -> Any:
 
 def _like(function: Any, form: Callable[..., Any]) -> Any:
     functools.update_wrapper(form, function)
-    form.__dict__.pop(
-        "__isabstractmethod__", None
-    )  # where the class's own bases leave it abstract, one in between may not
+    # Where the class's own bases leave it abstract, one in between may not.
+    form.__dict__.pop("__isabstractmethod__", None)
     return form

@@ -187,6 +187,20 @@ class TestFreqtrade:
         assert tracker.total_failures == 1
         assert tracker.consecutive_failures == 1
 
+    def test_what_is_no_frame(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        """Where it cannot be told whether there are indicators the method is called; a fault of ours counts nothing."""
+        base: Any = stand_in(monkeypatch, "freqtrade.strategy.interface.IStrategy")
+
+        class Strategy(base):  # type: ignore[misc]  # it is made on the way
+            def populate_entry_trend(self, dataframe: Any, metadata: dict[str, str]) -> str:
+                return f"entries of {dataframe}"
+
+        tracker = FailureTracker()
+        instrument(Strategy, tracker=tracker)
+        assert Strategy().populate_entry_trend("no frame", {"pair": "A"}) == "entries of no frame"
+        assert tracker.total_failures == 0
+        assert "could not be told; it is called" in caplog.text
+
     def test_orders_that_cannot_be_adjusted(self) -> None:
         """The price of an exit stays as it is, and an entry is cancelled."""
         assert freqtrade.order_price(None, current_order_rate=7.5, is_entry=False) == 7.5
