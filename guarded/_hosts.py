@@ -105,8 +105,9 @@ class Host:
 
     def names_of(self, strategy: Any, given: Settings) -> tuple[str | None, str | None]:
         """The strategy's name and its symbol, as far as the strategy by itself can tell them."""
-        preset = self.others
-        return _told(given.strategy or preset.strategy, strategy), _told(given.symbol or preset.symbol, strategy)
+        name = self.others.strategy if given.strategy is None else given.strategy
+        symbol = self.others.symbol if given.symbol is None else given.symbol
+        return _told(name, strategy), _told(symbol, strategy)
 
     def settings_of(self, name: str, function: object) -> Settings:
         """How a method of a strategy is guarded."""
@@ -214,9 +215,9 @@ def _told(spec: object, strategy: Any) -> str | None:
         return None
     try:
         source = compile_template(spec, _of_itself, "")
-    except InvalidConfiguration:
+        return source if isinstance(source, str) else exact(source.get((strategy,), {}))
+    except Exception:  # noqa: BLE001  # it needs the call, or the strategy is not made to its end
         return None
-    return source if isinstance(source, str) else exact(source.get((strategy,), {}))
 
 
 def _value(value: object, /, *_: object, **__: object) -> object:

@@ -384,6 +384,14 @@ class TestVnpy:
         tracker.halt_manager.trigger_halt("drill", symbol="rb2405.SHFE")
         assert strategy.trading is False
 
+    def test_one_that_is_not_made_to_its_end(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
+        """A strategy that has no name yet is stopped by a halt of any strategy, to be safe."""
+        instrument(flip)
+        strategy = flip(engine)
+        del strategy.strategy_name
+        tracker.halt_manager.trigger_halt("drill", strategy="flip-2")
+        assert strategy.trading is False
+
     def test_classes_that_cannot_be_hashed(self, flip: Any, engine: Any, tracker: FailureTracker) -> None:
         """An object somewhere whose class has no hash keeps no strategy from being stopped."""
 
