@@ -13,13 +13,14 @@ import queue
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -698,7 +699,8 @@ class Proxy:
         self._requests.set()
         self._answers.set()
         self._trap: bytes | None = None
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._connections: set[socket.socket] = set()
         self.port = 0
         self._run(self._listen)
 
@@ -749,7 +751,6 @@ class Proxy:
 
     def close(self) -> None:
         """End it."""
-        self._run(self._end)
         self._run(self._cut)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -759,28 +760,35 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(work(), self._loop).result(10)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        # asyncio's own server loses connections that come while it is being closed: they are never closed
+        self._loop.add_reader(self._listener, self._accept, self._listener)
 
     async def _cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
+        for connection in self._connections:
+            connection.close()
         self._writers.clear()
-        await asyncio.sleep(0)  # which is when they are closed
+        self._connections.clear()
+        await asyncio.sleep(0)  # which is when the writers' are closed
 
-    async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        self._connections.add(connection)
+        self._start(self._connect(connection))
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         self._writers.add(writer)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
@@ -788,14 +796,13 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers.add(back)
-        if self._server is None:  # it has been cut meanwhile
-            writer.transport.abort()
-            back.transport.abort()
-            return
-        for way in (self._pass_on(reader, back, self._requests), self._pass_on(there, writer, self._answers)):
-            task = self._loop.create_task(way)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._start(self._pass_on(reader, back, self._requests))
+        self._start(self._pass_on(there, writer, self._answers))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
