@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import inspect
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guarded._errors import InvalidConfiguration
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 T = TypeVar("T")
+
+
+def near_miss(word: object, allowed: Iterable[str]) -> str:
+    """`"; did you mean 'data_error'?"` where something allowed looks like the word, or more than one, else nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only a mistake needs it
+
+    close = get_close_matches(str(word), dict.fromkeys(allowed), n=3, cutoff=0.7)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def checked_count(value: object, where: str) -> int:

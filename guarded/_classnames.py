@@ -6,6 +6,7 @@ import builtins
 import sys
 from typing import TYPE_CHECKING, Any
 
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration
 
 if TYPE_CHECKING:
@@ -62,14 +63,6 @@ def _checked_name(name: str, where: str) -> Target:
     if found is not None and BaseException not in mro(found):
         raise InvalidConfiguration(f"{where}: {name!r} is {found!r}, and no exception")
     return name
-
-
-def near_miss(word: object, allowed: Iterable[str]) -> str:
-    """`"; did you mean 'data_error'?"` where something allowed looks like the word, else nothing."""
-    from difflib import get_close_matches  # noqa: PLC0415  # only a mistake needs it
-
-    close = get_close_matches(str(word), list(allowed), n=1, cutoff=0.7)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def label(target: Target) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_args
 from urllib.parse import quote
 
 from guarded import _mode
-from guarded._classnames import near_miss
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration, StoreUnavailable
 from guarded._hosts import host_named
 from guarded._packs import BUILT_IN

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from guarded import _mode
-from guarded._checks import checked_function
-from guarded._classnames import near_miss
+from guarded._checks import checked_function, near_miss
 from guarded._errors import InvalidConfiguration
 from guarded._instrument import instrument, uninstrument
 from guarded._locks import ForkSafeLock

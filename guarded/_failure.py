@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, cast
 
-from guarded._classnames import near_miss
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration
 from guarded._json import json_safe
 from guarded._secrets import clean, encodable, mask, text_of, type_name

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from guarded._checks import near_miss
 from guarded._decorator import Settings
 from guarded._errors import InvalidConfiguration
 from guarded._templates import compile_template, exact, parameters_of
@@ -121,10 +122,8 @@ def host_named(name: str) -> Host:
         InvalidConfiguration: There is none.
     """
     if name not in HOSTS:
-        from guarded._targets import near_misses  # noqa: PLC0415
-
         raise InvalidConfiguration(
-            f"host={name!r}: guarded does not know it{near_misses(str(name), HOSTS)}; expected one of"
+            f"host={name!r}: guarded does not know it{near_miss(str(name), HOSTS)}; expected one of"
             f" {', '.join(map(repr, HOSTS))}, or give the names of the methods"
         )
     return _read(name)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_origin,
 import wrapt
 
 from guarded import _faults
+from guarded._checks import near_miss
 from guarded._decorator import Context, Settings, Spec, check_settings
 from guarded._errors import InvalidConfiguration
 from guarded._hosts import host_named, host_of
 from guarded._instrumentation import Instrumentation, Methods, path_of
 from guarded._locks import ForkSafeLock
 from guarded._subclasses import follow, unfollow
-from guarded._targets import Target, is_whole, near_misses, of_base, of_module, parsed
+from guarded._targets import Target, is_whole, of_base, of_module, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,7 +278,7 @@ def _cover_class(one: Instrumentation, cls: type) -> None:
         reasons = "; ".join(f"{name}: {why}" for name, why in one.skipped.items())
         if reasons:
             raise InvalidConfiguration(f"instrument({path_of(cls)!r}): nothing of it can be guarded: {reasons}")
-        misses = [near_misses(name, _methods_of(cls)) for name in methods.names]
+        misses = [near_miss(name, _methods_of(cls)) for name in methods.names]
         raise InvalidConfiguration(
             f"instrument({path_of(cls)!r}): neither it nor a subclass of it has {' or '.join(methods.names)}"
             f"{next(filter(None, misses), '')}"

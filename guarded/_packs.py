@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guarded._attributes import checked_tests
-from guarded._classnames import checked_targets, near_miss
+from guarded._checks import near_miss
+from guarded._classnames import checked_targets
 from guarded._errors import InvalidConfiguration
 from guarded._failure import checked_type
 from guarded._libraries import LIBRARIES

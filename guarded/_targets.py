@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -12,10 +11,11 @@ from pkgutil import iter_modules
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 _WILDCARDS = frozenset("*?[")
 _EXAMPLES = '"my_bot.strategies:Vwap.generate_signals" or "my_bot.strategies.*:*.generate_signals"'
@@ -74,7 +74,7 @@ class Target:
     def near_misses_in(self, module: ModuleType) -> str:
         """What may have been meant of what a module has, for the end of an error's text."""
         known = _names_in(module)
-        misses = [near_misses(name, known) for name in (*self.path, *self.methods) if name not in known]
+        misses = [near_miss(name, known) for name in (*self.path, *self.methods) if name not in known]
         return next(filter(None, misses), "")
 
     def classes_in(self, module: ModuleType) -> Iterator[type]:
@@ -134,12 +134,6 @@ def is_named(name: str, wanted: str) -> bool:
     return fnmatchcase(name, wanted) and (not name.startswith("_") or wanted.startswith("_"))
 
 
-def near_misses(name: str, among: Iterable[str]) -> str:
-    """What somebody may have meant, for the end of an error's text."""
-    close = get_close_matches(name, dict.fromkeys(among), n=3)
-    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
-
-
 def is_whole(module: ModuleType) -> bool:
     """Whether a module has been imported to its end."""
     return not getattr(module.__spec__, "_initializing", False)
@@ -193,7 +187,7 @@ def _is_package(text: str, module: str) -> bool:
         spec = find_spec(name) if where is None else PathFinder.find_spec(fixed[depth - 1], where)
         if spec is None:
             siblings = [module.name for module in iter_modules(where)]
-            misses = near_misses(fixed[depth - 1], siblings)
+            misses = near_miss(fixed[depth - 1], siblings)
             raise InvalidConfiguration(f"target={text!r} of instrument: there is no module {name!r}{misses}")
         where = list(spec.submodule_search_locations or ())
     return bool(where) and fixed == names

@@ -12,6 +12,7 @@ from functools import partial
 from types import CoroutineType, MethodType
 from typing import Any, Protocol
 
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration
 
 Function = Callable[..., object]
@@ -330,7 +331,7 @@ def _source(text: str, parameters: Parameters | None) -> Source:
         raise ValueError(f"{{{text}}} counts positions, which differ from call to call; {_choice(parameters)}")
     source = field(name, parameters, _steps(path))
     if source is None:
-        raise ValueError(f"it has no parameter {name!r}; {_choice(parameters)}{_guess(name, parameters)}")
+        raise ValueError(f"it has no parameter {name!r}; {_choice(parameters)}{near_miss(name, parameters)}")
     return source
 
 
@@ -355,10 +356,3 @@ def _choice(parameters: Parameters) -> str:
     if not parameters:
         return "it has no parameters, so give a plain name or a callable"
     return f"name one of its parameters: {', '.join(parameters)}"
-
-
-def _guess(name: str, parameters: Parameters) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415  # only a mistake needs it
-
-    close = get_close_matches(name, list(parameters), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

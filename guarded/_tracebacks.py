@@ -12,7 +12,7 @@ import types
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from guarded._classnames import near_miss
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration
 from guarded._libraries import pack_of
 from guarded._origin import is_installed, is_standard

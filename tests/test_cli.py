@@ -1200,7 +1200,7 @@ class TestAudit:
         done = cli("audit", "--action", "resmue")
         assert done.status == 2
         assert "--action='resmue': expected one of 'halt', 'resume'" in done.err
-        assert "did you mean 'resume'?" in done.err
+        assert "did you mean 'resume' or" in done.err
 
     def test_limit(self, cli: Command, bot: Bot) -> None:
         """The newest fifty are told, or so many as are asked for; 0 is all of them."""

@@ -605,7 +605,7 @@ class TestFaults:
             host = "vnpi"
         """)
         unknown, *unhooked, other = faults_of()
-        assert unknown.startswith("hosts[0]: host='freqtrad': guarded does not know it (did you mean 'freqtrade'?)")
+        assert unknown.startswith("hosts[0]: host='freqtrad': guarded does not know it; did you mean 'freqtrade'?")
         assert unhooked[-1] == (
             "hosts[2] = 'ib_async': its strategies cannot be found by themselves; name them under [[instrument]],"
             " as in target = \"my_bot.strategies\" and host = 'ib_async'"

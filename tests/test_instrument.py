@@ -90,6 +90,27 @@ class TestClasses:
         assert report.skipped == {}
         assert str(report).startswith(f"{here}Base: 3 guarded\n  {here}Base.generate_signals\n")
 
+    def test_a_diamond(self, tracker: FailureTracker) -> None:
+        """A class that derives from the one named in two ways is guarded once."""
+
+        class Base:
+            def generate_signals(self) -> str:
+                raise ValueError("bad bar")
+
+        class Left(Base): ...
+
+        class Right(Base): ...
+
+        class Both(Left, Right):
+            def generate_signals(self) -> str:
+                return super().generate_signals()
+
+        report = instrument(Base, "generate_signals")
+        assert [name.rpartition(".")[0].rpartition(".")[2] for name in report.guarded] == ["Base", "Both"]
+        assert report.skipped == {}
+        assert Both().generate_signals() is None
+        assert tracker.total_failures == 1
+
     def test_only_what_is_named(self) -> None:
         """Other methods, and other classes, are left alone; names may have wildcards."""
 
@@ -1150,7 +1171,7 @@ class TestReport:
         ("methods", "settings", "error"),
         [
             ((), {}, r"names no method, .* give the names of its methods, such as 'generate_signals'"),
-            (("generate_signal",), {}, r"has generate_signal \(did you mean 'generate_signals'\?\)"),
+            (("generate_signal",), {}, r"has generate_signal; did you mean 'generate_signals'\?"),
             (("nothing",), {}, r"neither it nor a subclass of it has nothing$"),
             (("generate_signals",), {"symbol": "{bar}"}, r"has no parameter 'bar'"),
             (
@@ -1164,7 +1185,7 @@ class TestReport:
             ((["generate_signals"],), {}, r"method \['generate_signals'\]: expected the name of a method"),
             (("limit",), {}, r"nothing of it can be guarded: .*Strategy\.limit: guarded_signal was given 3"),
             ((), {"host": "ib_async"}, r"that host's handlers may have any name; give theirs, as"),
-            (("generate_signals",), {"host": "freqtrad"}, r"does not know it \(did you mean 'freqtrade'\?\)"),
+            (("generate_signals",), {"host": "freqtrad"}, r"does not know it; did you mean 'freqtrade'\?"),
             ((), {"host": "backtrader"}, r"does not derive from backtrader\.strategy\.Strategy; give the names"),
         ],
     )
@@ -1406,7 +1427,7 @@ class TestModules:
         name = f"spaces_{package.name}"
         (tmp_path / name / "deeper").mkdir(parents=True)
         (tmp_path / name / "deeper" / "signals.py").write_text("def signal(): return 1 / 0\n")
-        with pytest.raises(InvalidConfiguration, match=rf"no module '{name}\.deeper\.signal' \(did you mean 'signals'"):
+        with pytest.raises(InvalidConfiguration, match=rf"no module '{name}\.deeper\.signal'; did you mean 'signals'"):
             instrument(f"{name}.deeper.signal:signal")
         instrument(f"{name}.deeper.signals:signal")
         assert importlib.import_module(f"{name}.deeper.signals").signal() is None
@@ -1443,14 +1464,14 @@ class TestModules:
             (
                 "{0}.strategies.vwap:Vwap.generate_signal",
                 (),
-                r"vwap has no Vwap\.generate_signal \(did you mean 'generate_",
+                r"vwap has no Vwap\.generate_signal; did you mean 'generate_",
             ),
             (
                 "{0}.strategies.vwap:Vwapp.generate_signals",
                 (),
-                r"has no Vwapp\.generate_signals \(did you mean 'Vwap'\?\)",
+                r"has no Vwapp\.generate_signals; did you mean 'Vwap'\?",
             ),
-            ("{0}.strategies.vwap:make_signals", (), r"has no make_signals \(did you mean 'make_signal'"),
+            ("{0}.strategies.vwap:make_signals", (), r"has no make_signals; did you mean 'make_signal'"),
             ("{0}.strategies.vwap", ("nothing",), r"vwap has no nothing$"),
             (
                 "{0}.strategies.vwap:Vwap",
@@ -1460,9 +1481,9 @@ class TestModules:
             ("{0}.strategies.vwap:make_signal.generate", (), r"vwap has no make_signal\.generate"),
             ("{0}.strategies.vwap:make_signal.Inner.generate", (), r"vwap has no make_signal\.Inner\.generate"),
             ("{0}.strategies.vwap", (), r"it names no method; give their names, as in instrument\("),
-            ("{0}.strategies.wvap:Vwap.size", (), r"no module '{0}\.strategies\.wvap' \(did you mean 'vwap'\?\)"),
-            ("{0}.strategy.vwap:Vwap.size", (), r"no module '{0}\.strategy' \(did you mean 'strategies'\?\)"),
-            ("{0}x.strategies:Vwap.size", (), r"there is no module '{0}x' \(did you mean '{0}'\?\)"),
+            ("{0}.strategies.wvap:Vwap.size", (), r"no module '{0}\.strategies\.wvap'; did you mean 'vwap'\?"),
+            ("{0}.strategy.vwap:Vwap.size", (), r"no module '{0}\.strategy'; did you mean 'strategies'\?"),
+            ("{0}x.strategies:Vwap.size", (), r"there is no module '{0}x'; did you mean '{0}'\?"),
             ("{0}.strategies.vwap:", (), "expected one such as"),
             ("{0}..vwap:x", (), "expected one such as"),
             ("{0}:a:b", (), "expected one such as"),
@@ -1495,7 +1516,7 @@ class TestModules:
         report = instrument(f"{package.name}.strategies.*:*.generate_signal")
         package.load("strategies.vwap")
         assert "has guarded nothing so far" in caplog.text
-        assert f"{package.name}.strategies.vwap has nothing of it (did you mean 'generate_signals'" in caplog.text
+        assert f"{package.name}.strategies.vwap has nothing of it; did you mean 'generate_signals'" in caplog.text
         assert [*report.skipped] == [f"{package.name}.strategies.vwap"]
         caplog.clear()
         package.write("strategies/right.py", "class Right:\n    def generate_signal(self): return 1 / 0\n")

@@ -261,7 +261,7 @@ def test_unknown_parameter_is_answered_with_the_known_ones() -> None:
         symbol_resolver(Vwap.generate, "{simbol.name}")
     assert str(caught.value) == (
         "symbol='{simbol.name}' on Vwap.generate: it has no parameter 'simbol'; name one of its parameters: "
-        "self, df, symbol, metadata, bar, side, price (did you mean 'symbol'?)"
+        "self, df, symbol, metadata, bar, side, price; did you mean 'symbol'?"
     )
 
 

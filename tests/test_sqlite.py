@@ -388,6 +388,24 @@ def test_another_process_was_quicker(opened: Callable[..., SQLiteStore], monkeyp
     assert seen == []
 
 
+def test_another_process_made_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds that the file has been made meanwhile takes that one, with what is in it."""
+    path, take_name = tmp_path / "new.db", sqlite._take_name
+
+    def too_late(new: Path, wanted: Path) -> None:
+        monkeypatch.undo()
+        other = SQLiteStore(path)
+        FailureTracker(store=other).halt_manager.trigger_halt("drill")
+        other.close()
+        take_name(new, wanted)
+
+    monkeypatch.setattr(sqlite, "_take_name", too_late)
+    store = SQLiteStore(path)
+    assert store.halts[Scope()].reason == "drill"
+    store.close()
+    assert not list(tmp_path.glob("*.new-*"))
+
+
 def test_a_store_that_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that nobody has any more is closed by the thread that asked the file last: no other is in its midst."""
     store = SQLiteStore(tmp_path / "dropped.db")

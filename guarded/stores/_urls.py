@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from guarded._classnames import near_miss
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration
 from guarded._locks import ForkSafeLock
 

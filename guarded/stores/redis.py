@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from guarded import _log
-from guarded._classnames import near_miss
+from guarded._checks import near_miss
 from guarded._errors import InvalidConfiguration, StoreUnavailable
 from guarded.stores import Change, Member, Rows, Touched, _wire
 from guarded.stores._backend import (
