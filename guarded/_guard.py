@@ -40,6 +40,8 @@ class Guard:
         kind: What a call of it gives.
         ends: What it raises to end an iteration, if it is an iterator's `__next__` or `__anext__`: no failure.
         skip: Says of a call that returns its result that it is not worth making; then it neither runs nor counts.
+        reduces: Says of a result that it opens nothing. Calls are made while trading is halted, too, and one that gives
+            another result is refused.
         patch: What it stands in place of, if it was put there by `instrument`.
         calm: The set of calm keys of a tracker in which the key of all of its calls was last found: as long as the
             tracker still has that set, no streak and no halt is about them.
@@ -62,6 +64,7 @@ class Guard:
     reduce_only: bool
     patch: Patch | None = None
     skip: Callable[..., bool] | None = None
+    reduces: Callable[[Any], bool] | None = None
     hand_over: Callable[[Any], Any] | None = None
     calm: object = None
 
@@ -92,10 +95,9 @@ class Guard:
         if _mode.current == "off" or self.is_part(args):
             return Outcome(self.function(*args, **kwargs))
         halt = self.refusal(tracker, args, kwargs)
-        if halt is not None:
-            return self.handed_over(self.refuse(tracker, halt, args, kwargs))
-        if self.skip is not None and self._skips(self.skip, args, kwargs):
-            return Outcome(self._no_signal(args, kwargs))
+        unmade = self._unmade(tracker, halt, args, kwargs)
+        if unmade is not None:
+            return unmade
         since = tracker._sequence
         try:
             result = self.function(*args, **kwargs)
@@ -109,6 +111,8 @@ class Guard:
             return self.handed_over(ended)
         if defer is not None:
             return Outcome(defer(self, tracker, result, args, kwargs))
+        if halt is not None and not self._reduces(result):
+            return self.refuse(tracker, halt, args, kwargs)
         self.succeeded(tracker, since, args, kwargs)
         return Outcome(result)
 
@@ -194,12 +198,30 @@ class Guard:
             return ended
         return Outcome(self.hand_over(ended.value), ended.failure, ended.refused)
 
+    def _unmade(
+        self, tracker: FailureTracker, halt: HaltRecord | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Outcome[Any] | None:
+        """What a call that is not made at all ends in; None: it is made."""
+        if halt is not None and self.reduces is None:
+            return self.handed_over(self.refuse(tracker, halt, args, kwargs))
+        if self.skip is not None and self._skips(self.skip, args, kwargs):
+            return Outcome(self._no_signal(args, kwargs))
+        return None
+
     def _skips(self, skip: Callable[..., bool], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether a call is not worth making; it is made if that cannot be told."""
         try:
             return skip(*args, **kwargs)
         except Exception as fault:  # noqa: BLE001  # a fault of ours is never the strategy's failure
             _faults.report(f"whether to skip {function_name(self.function)} could not be told; it is called", fault)
+            return False
+
+    def _reduces(self, result: object) -> bool:
+        """Whether a result may be acted on while trading is halted; not if that cannot be told."""
+        try:
+            return self.reduces is not None and self.reduces(result)
+        except Exception as fault:  # noqa: BLE001  # the same
+            _faults.report(f"what {function_name(self.function)} returned could not be read; it is refused", fault)
             return False
 
     def check(self, result: object) -> None:

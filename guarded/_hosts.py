@@ -43,6 +43,8 @@ class Callback:
             the call's arguments by its dotted name; None if it takes None.
         skip: A function of the call's arguments, by its dotted name, that says whether it is not worth making: what it
             needs is known to be missing. Then it neither runs nor counts; None: it always is.
+        reduces: A function of its result, by its dotted name, that says whether it opens nothing: only such a result is
+            passed on while trading is halted. None: the call is not made at all, unless `when_halted` says so.
         inherited: Whether it is guarded in strategies that do not define it, too.
     """
 
@@ -53,6 +55,7 @@ class Callback:
     reraise: bool
     returns: Mapping[str, Any] | None
     skip: str | None
+    reduces: str | None
     inherited: bool
 
     def settings(self, function: Any) -> Settings:
@@ -65,6 +68,7 @@ class Callback:
             no_signal=None if self.returns is None else _no_signal(self.returns, renamed, function),
             when_halted=self.when_halted,
             skip=None if self.skip is None else resolved(self.skip),
+            reduces=None if self.reduces is None else resolved(self.reduces),
         )
 
 
@@ -166,6 +170,7 @@ def _callback(entry: Mapping[str, Any]) -> Callback:
         reraise=entry.get("reraise", False),
         returns=entry.get("returns"),
         skip=entry.get("skip"),
+        reduces=entry.get("reduces"),
         inherited=entry.get("inherited", False),
     )
 

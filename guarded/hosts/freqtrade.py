@@ -1,4 +1,4 @@
-"""freqtrade: dataframes that hold no signal, and the price of an order that nobody can adjust."""
+"""freqtrade: dataframes that hold no signal, adjustments that open nothing, and the price of an order as it is."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ def without_indicators(strategy: object, dataframe: Any, *_: object, **__: objec
 def has_no_indicators(_strategy: object, dataframe: Any, *_: object, **__: object) -> bool:
     """Whether it is such a frame."""
     return _NO_INDICATORS in dataframe.attrs
+
+
+def tops_nothing_up(adjustment: Any) -> bool:
+    """Whether an adjustment of a position, a stake or a stake and its tag, leaves the position or makes it smaller."""
+    stake = adjustment[0] if isinstance(adjustment, tuple) else adjustment
+    return not stake or stake < 0
 
 
 def order_price(

@@ -206,7 +206,17 @@ class Adjusting(Signals):
         return None
 
 
-CLASSES = (Signals, Often, Adjusting)
+class Resizing(Signals):
+    """Takes a part of each position out, or puts a part in, at every candle."""
+
+    position_adjustment_enable = True
+    change = 0.0
+
+    def adjust_trade_position(self, trade: Any, current_time: datetime, **kwargs: Any) -> float | None:
+        return float(trade.stake_amount * self.change)
+
+
+CLASSES = (Signals, Often, Adjusting, Resizing)
 SOURCE = "\n\n".join(
     (
         "from __future__ import annotations",
@@ -752,6 +762,29 @@ class TestExits:
         assert resumed[0] >= len(PAIRS)
         assert counting.total_failures == 0
         assert counting.refusals > 0
+
+    def test_while_halted_a_part_of_a_position_is_taken_out_and_none_put_in(
+        self, host: Host, load: Load, counting: FailureTracker
+    ) -> None:
+        """adjust_trade_position at a halt: the host sells the part that it asks for, and buys nothing more."""
+        with host.dry_run(by_instrument(load, "Resizing")) as run:
+            run.step(2)
+            (before,) = {
+                trade.pair: trade.amount for trade in Trade.get_open_trades() if trade.pair == "BTC/USDT"
+            }.values()
+            counting.halt_manager.trigger_halt("drawdown", "drawdown", by="ana")
+            amounts = []
+            for change in (0.5, -0.5, 0.5):
+                run.cls.change = change
+                run.step()
+                amounts += [trade.amount for trade in Trade.get_open_trades() if trade.pair == "BTC/USDT"]
+            counting.resume(by="ana", reason="flat")
+            run.step()
+            (topped_up,) = (trade.amount for trade in Trade.get_open_trades() if trade.pair == "BTC/USDT")
+        half = pytest.approx(before / 2, rel=0.01)
+        assert amounts == [before, half, half]
+        assert topped_up > amounts[-1]
+        assert counting.total_failures == 0
 
     def test_while_halted_exits_whose_confirmation_raises_go_through(
         self, host: Host, load: Load, halting: FailureTracker

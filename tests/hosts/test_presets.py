@@ -53,7 +53,18 @@ class TestData:
         """Each host's file has known keys only, names each callback once, and what it names is there."""
         data = tomllib.loads((FOLDER / f"{name}.toml").read_text())
         assert set(data) <= {"host", "bases", "strategy", "symbol", "on_halt", "may_be_hooked", "callback"}
-        known = {"names", "parameters", "strategy", "symbol", "when_halted", "reraise", "returns", "skip", "inherited"}
+        known = {
+            "names",
+            "parameters",
+            "strategy",
+            "symbol",
+            "when_halted",
+            "reraise",
+            "returns",
+            "skip",
+            "reduces",
+            "inherited",
+        }
         names = [each for entry in data["callback"] for each in entry["names"]]
         assert all(set(entry) <= known for entry in data["callback"])
         assert len(names) == len(set(names))
@@ -129,6 +140,48 @@ class TestFreqtrade:
         assert often.adjust_trade_position(trade=SimpleNamespace(pair="ETH/USDT")) is None
         with pytest.raises(ValueError, match="cannot start"):
             often.bot_start()
+
+    @pytest.mark.parametrize(
+        ("adjustment", "passes"),
+        [
+            (-10.0, True),
+            ((-10.0, "profit"), True),
+            (None, True),
+            (0.0, True),
+            ((None, ""), True),
+            (10.0, False),
+            ((10.0, "dip"), False),
+            (float("nan"), False),
+            ("all of it", False),
+        ],
+        ids=str,
+    )
+    def test_while_halted_a_position_is_only_made_smaller(
+        self, monkeypatch: pytest.MonkeyPatch, adjustment: object, passes: bool
+    ) -> None:
+        """adjust_trade_position runs while trading is halted; what would top up, or cannot be read, is refused."""
+        base: Any = stand_in(monkeypatch, "freqtrade.strategy.interface.IStrategy")
+
+        class Adjusting(base):  # type: ignore[misc]  # it has no types
+            def adjust_trade_position(self, trade: Any, **_: Any) -> Any:
+                return adjustment
+
+        tracker = FailureTracker()
+        instrument(Adjusting, tracker=tracker)
+        trade = SimpleNamespace(pair="ETH/USDT")
+        assert Adjusting().adjust_trade_position(trade=trade) is adjustment
+        tracker.halt_manager.trigger_halt("drill")
+        assert Adjusting().adjust_trade_position(trade=trade) is (adjustment if passes else None)
+        assert tracker.refusals == (0 if passes else 1)
+        assert tracker.total_failures == 0
+
+    def test_an_adjustment_that_raises_while_halted(self, strategy: Any) -> None:
+        """It is a failure as at any time."""
+        tracker = FailureTracker(100)
+        instrument(strategy, tracker=tracker)
+        tracker.halt_manager.trigger_halt("drill")
+        assert strategy().adjust_trade_position(trade=SimpleNamespace(pair="ETH/USDT")) is None
+        assert (tracker.total_failures, tracker.refusals) == (1, 0)
 
     def test_names(self, strategy: Any) -> None:
         """The strategy is the class's name, the symbol the pair, wherever the host has it and whatever it is called."""
