@@ -64,7 +64,8 @@ class Settings(NamedTuple):
     # What only `instrument` gives:
     patch: Patch | None = None
     skip: Callable[..., bool] | None = None
-    reduces: Callable[[Any], bool] | None = None
+    reduces_by_call: Callable[..., bool] | None = None
+    reduces_by_result: Callable[[Any], bool] | None = None
 
 
 class Decorator(Protocol[N_co]):
@@ -326,8 +327,8 @@ def _configured(function: Callable[..., Any], settings: Settings) -> Guard:
     when_halted = checked_choice(settings.when_halted, ("refuse", "run"), f"when_halted {where}")
     if when_halted == "run":
         _exempt.note(f"{function_name(function)} runs while trading is halted")
-    if settings.reduces is not None:
-        _exempt.note(f"{function_name(function)} runs while trading is halted, for results that open nothing")
+    if settings.reduces_by_call is not None or settings.reduces_by_result is not None:
+        _exempt.note(f"{function_name(function)} runs while trading is halted, if it opens nothing")
     if kind is Kind.ASYNC_GENERATOR and settings.no_signal is not None:
         raise InvalidConfiguration(f"no_signal {where}: an asynchronous generator ends without a value; leave it out")
     rules = checked_instance(settings.rules, FailureRules, f"rules {where}")
@@ -349,7 +350,8 @@ def _configured(function: Callable[..., Any], settings: Settings) -> Guard:
         reduce_only=settings.reduce_only,
         patch=settings.patch,
         skip=settings.skip,
-        reduces=settings.reduces,
+        reduces_by_call=settings.reduces_by_call,
+        reduces_by_result=settings.reduces_by_result,
     )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from guarded._tracker import FailureTracker
 
 _LONGEST_NAME = 200
+_CALLED, _REFUSED = "called", "refused"
 
 
 @dataclass(slots=True, eq=False)
@@ -40,8 +41,9 @@ class Guard:
         kind: What a call of it gives.
         ends: What it raises to end an iteration, if it is an iterator's `__next__` or `__anext__`: no failure.
         skip: Says of a call that returns its result that it is not worth making; then it neither runs nor counts.
-        reduces: Says of a result that it opens nothing. Calls are made while trading is halted, too, and one that gives
-            another result is refused.
+        reduces_by_call: Says of a call's arguments that it opens nothing: it is made while trading is halted, too.
+        reduces_by_result: Says of a result that it opens nothing. Calls are made while trading is halted, too, and one
+            that gives another result is refused.
         patch: What it stands in place of, if it was put there by `instrument`.
         calm: The set of calm keys of a tracker in which the key of all of its calls was last found: as long as the
             tracker still has that set, no streak and no halt is about them.
@@ -64,7 +66,8 @@ class Guard:
     reduce_only: bool
     patch: Patch | None = None
     skip: Callable[..., bool] | None = None
-    reduces: Callable[[Any], bool] | None = None
+    reduces_by_call: Callable[..., bool] | None = None
+    reduces_by_result: Callable[[Any], bool] | None = None
     hand_over: Callable[[Any], Any] | None = None
     calm: object = None
 
@@ -95,9 +98,10 @@ class Guard:
         if _mode.current == "off" or self.is_part(args):
             return Outcome(self.function(*args, **kwargs))
         halt = self.refusal(tracker, args, kwargs)
-        unmade = self._unmade(tracker, halt, args, kwargs)
-        if unmade is not None:
-            return unmade
+        if halt is not None and self.reduces_by_result is None:
+            return self.handed_over(self.refuse(tracker, halt, args, kwargs))
+        if self.skip is not None and self._tells(self.skip, _CALLED, *args, **kwargs):
+            return Outcome(self._no_signal(args, kwargs))
         since = tracker._sequence
         try:
             result = self.function(*args, **kwargs)
@@ -111,10 +115,7 @@ class Guard:
             return self.handed_over(ended)
         if defer is not None:
             return Outcome(defer(self, tracker, result, args, kwargs))
-        if halt is not None and not self._reduces(result):
-            return self.refuse(tracker, halt, args, kwargs)
-        self.succeeded(tracker, since, args, kwargs)
-        return Outcome(result)
+        return self._passed_on(tracker, since, halt, result, args, kwargs)
 
     def awaited(
         self,
@@ -170,7 +171,23 @@ class Guard:
         """The halt that refuses a call; None if it may run."""
         if self.runs_halted:
             return None
-        return refusal(tracker, GuardedCall(self, args, kwargs), reduce_only=self.reduce_only)
+        halt = refusal(tracker, GuardedCall(self, args, kwargs), reduce_only=self.reduce_only)
+        return None if halt is not None and self._tells(self.reduces_by_call, _REFUSED, *args, **kwargs) else halt
+
+    def _passed_on(
+        self,
+        tracker: FailureTracker,
+        since: int,
+        halt: HaltRecord | None,
+        result: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Outcome[Any]:
+        """What a call that returned ends in: at a halt, in its result only if that opens nothing."""
+        if halt is not None and not self._tells(self.reduces_by_result, _REFUSED, result):
+            return self.refuse(tracker, halt, args, kwargs)
+        self.succeeded(tracker, since, args, kwargs)
+        return Outcome(result)
 
     def refuse(
         self, tracker: FailureTracker, halt: HaltRecord, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -198,30 +215,14 @@ class Guard:
             return ended
         return Outcome(self.hand_over(ended.value), ended.failure, ended.refused)
 
-    def _unmade(
-        self, tracker: FailureTracker, halt: HaltRecord | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Outcome[Any] | None:
-        """What a call that is not made at all ends in; None: it is made."""
-        if halt is not None and self.reduces is None:
-            return self.handed_over(self.refuse(tracker, halt, args, kwargs))
-        if self.skip is not None and self._skips(self.skip, args, kwargs):
-            return Outcome(self._no_signal(args, kwargs))
-        return None
-
-    def _skips(self, skip: Callable[..., bool], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether a call is not worth making; it is made if that cannot be told."""
-        try:
-            return skip(*args, **kwargs)
-        except Exception as fault:  # noqa: BLE001  # a fault of ours is never the strategy's failure
-            _faults.report(f"whether to skip {function_name(self.function)} could not be told; it is called", fault)
+    def _tells(self, ask: Callable[..., bool] | None, otherwise: str, *args: Any, **kwargs: Any) -> bool:
+        """What one of a host's functions says; no if there is none, or it cannot tell."""
+        if ask is None:
             return False
-
-    def _reduces(self, result: object) -> bool:
-        """Whether a result may be acted on while trading is halted; not if that cannot be told."""
         try:
-            return self.reduces is not None and self.reduces(result)
-        except Exception as fault:  # noqa: BLE001  # the same
-            _faults.report(f"what {function_name(self.function)} returned could not be read; it is refused", fault)
+            return ask(*args, **kwargs)
+        except Exception as fault:  # noqa: BLE001  # a fault of ours is never the strategy's failure
+            _faults.report(f"{function_name(ask)} could not tell; {function_name(self.function)} is {otherwise}", fault)
             return False
 
     def check(self, result: object) -> None:

@@ -43,8 +43,8 @@ class Callback:
             the call's arguments by its dotted name; None if it takes None.
         skip: A function of the call's arguments, by its dotted name, that says whether it is not worth making: what it
             needs is known to be missing. Then it neither runs nor counts; None: it always is.
-        reduces: A function of its result, by its dotted name, that says whether it opens nothing: only such a result is
-            passed on while trading is halted. None: the call is not made at all, unless `when_halted` says so.
+        reduces: A function by its dotted name that says whether a call opens nothing, and may run while trading is
+            halted: by `"call"`, of its arguments, or by `"result"`, of what it returned.
         inherited: Whether it is guarded in strategies that do not define it, too.
     """
 
@@ -55,7 +55,7 @@ class Callback:
     reraise: bool
     returns: Mapping[str, Any] | None
     skip: str | None
-    reduces: str | None
+    reduces: Mapping[str, str]
     inherited: bool
 
     def settings(self, function: Any) -> Settings:
@@ -68,7 +68,7 @@ class Callback:
             no_signal=None if self.returns is None else _no_signal(self.returns, renamed, function),
             when_halted=self.when_halted,
             skip=None if self.skip is None else resolved(self.skip),
-            reduces=None if self.reduces is None else resolved(self.reduces),
+            **{f"reduces_by_{what}": resolved(function) for what, function in self.reduces.items()},
         )
 
 
@@ -170,7 +170,7 @@ def _callback(entry: Mapping[str, Any]) -> Callback:
         reraise=entry.get("reraise", False),
         returns=entry.get("returns"),
         skip=entry.get("skip"),
-        reduces=entry.get("reduces"),
+        reduces=entry.get("reduces", {}),
         inherited=entry.get("inherited", False),
     )
 

@@ -35,11 +35,37 @@ def cancel_opening_orders(strategy: Any, halt: HaltRecord) -> None:
     found = (cache.orders_open, cache.orders_inflight, cache.orders_emulated)
     for order in [one for orders in found for one in orders(strategy_id=strategy.id)]:
         is_concerned = symbol is None or bounded(str(order.instrument_id)) == symbol
-        if is_concerned and not order.is_pending_cancel and not _reduces(order, strategy):
+        if is_concerned and not order.is_pending_cancel and not _closes(order, strategy):
             strategy.cancel_order(order)
 
 
-def _reduces(order: Any, strategy: Any) -> bool:
-    """Whether an order only reduces a position: it says so, or its side is against the position that there is."""
+def order_reduces(strategy: Any, order: Any, *_: Any, **__: Any) -> bool:
+    """Whether a new order can only reduce a position: it says so, or is against it, and not larger.
+
+    Args:
+        strategy: A `Strategy`.
+        order: What it submits.
+    """
+    if order.is_reduce_only:
+        return True
     position = strategy.portfolio.net_position(order.instrument_id)
-    return bool(order.is_reduce_only or (position > 0 and order.is_sell) or (position < 0 and order.is_buy))
+    return _is_against(order, position) and bool(order.quantity <= abs(position))
+
+
+def list_reduces(strategy: Any, order_list: Any, *_: Any, **__: Any) -> bool:
+    """The same of each order of a list.
+
+    Args:
+        strategy: A `Strategy`.
+        order_list: What it submits.
+    """
+    return all(order_reduces(strategy, order) for order in order_list.orders)
+
+
+def _closes(order: Any, strategy: Any) -> bool:
+    """Whether a working order closes a position: it says so, or its side is against the position that there is."""
+    return bool(order.is_reduce_only or _is_against(order, strategy.portfolio.net_position(order.instrument_id)))
+
+
+def _is_against(order: Any, position: Any) -> bool:
+    return bool((position > 0 and order.is_sell) or (position < 0 and order.is_buy))

@@ -32,6 +32,7 @@ NAME = "Script-001"
 SYMBOL = "EUR/USD.SIM"
 BARS = "EUR/USD.SIM-1-MINUTE-LAST-EXTERNAL"
 PATIENCE = 20
+SUBMITTING = ("submit_order", "submit_order_list")
 CALLBACKS = ("on_start", "on_stop", "on_bar", "on_order_filled", "on_order_canceled", "on_position_closed", "on_event")
 
 Does = Callable[[Any, int], object]
@@ -118,7 +119,7 @@ def strategy_class(nautilus: Any, **does: Does) -> Any:  # noqa: C901  # a host 
                 order = self.order_factory.limit(nautilus.market.id, nautilus.OrderSide.BUY, quantity, at, **settings)
             self.submit_order(order)
 
-        def close_position(self, price: float) -> None:
+        def leave_at(self, price: float) -> None:
             make = self.order_factory.limit if price > 1.1 else self.order_factory.stop_market
             quantity, at = nautilus.Quantity.from_int(1000), nautilus.Price(price, 5)
             self.submit_order(
@@ -145,8 +146,8 @@ def ordering(then: Does) -> Does:
         if number == 3:
             strategy.open_position(1.0)
             strategy.open_position(1.01)
-            strategy.close_position(1.3)
-            strategy.close_position(0.9)
+            strategy.leave_at(1.3)
+            strategy.leave_at(0.9)
         if number >= 10:
             strategy.open_position()
         then(strategy, number)
@@ -237,7 +238,7 @@ class TestFailures:
         assert tracker.strategy_failures == {NAME: 4}
         assert tracker.symbol_failures == {SYMBOL: 4}
         assert not tracker.halt_triggered
-        assert {path.rpartition(".")[2] for path in report.guarded} == set(CALLBACKS)
+        assert {path.rpartition(".")[2] for path in report.guarded} == {*CALLBACKS, *SUBMITTING}
 
     def test_guarded_once_the_engine_has_it(self, nautilus: Any, backtest: Any, tracker: FailureTracker) -> None:
         """A strategy whose class is guarded when the engine has it already is guarded all the same."""
@@ -277,7 +278,7 @@ class TestFailures:
             importlib.import_module(name)
         report = instrument(name, host="nautilus_trader")
         module = importlib.import_module(name)
-        assert report.guarded == (f"{name}:Renamed.on_bar", f"{name}:Renamed.on_start")
+        assert report.guarded == tuple(f"{name}:Renamed.{each}" for each in ("on_bar", "on_start", *SUBMITTING))
         backtest().run(module.Renamed())
         assert tracker.strategy_failures == {"Renamed-000": 3}
         assert tracker.symbol_failures == {SYMBOL: 3}
@@ -369,6 +370,60 @@ class TestHalts:
         assert strategy.calls["on_stop"] == 1
         assert venue.engine.cache.positions_open() == []
         assert venue.sent == 5
+
+    @pytest.mark.parametrize("guarded", [False, True])
+    def test_what_a_fill_sets_off_opens_nothing(
+        self, nautilus: Any, backtest: Any, tracker: FailureTracker, *, guarded: bool
+    ) -> None:
+        """A strategy that quotes anew at each fill sends nothing that opens after a halt; unguarded it does."""
+
+        def quote(strategy: Any, number: int) -> None:
+            if number > 1:
+                strategy.open_position(1.0)
+
+        cls = strategy_class(nautilus, on_bar=ordering(halt_from_a_thread(tracker, at=6)), on_order_filled=quote)
+        instrument(cls, *([] if guarded else ["on_bar"]))
+        venue = backtest(*[1.1] * 9, *[1.4] * 5)
+        strategy = venue.run(cls())
+        assert strategy.calls["on_order_filled"] == 2
+        assert venue.sent == (5 if guarded else 6)
+        assert venue.engine.cache.positions_open() == []
+
+    def test_what_reduces_a_position_is_sent_while_halted(
+        self, nautilus: Any, backtest: Any, tracker: FailureTracker
+    ) -> None:
+        """At a halt an order goes out that can only reduce, by its flag or size; none that turns or opens does."""
+        size, buy, sell = nautilus.market.make_qty, nautilus.OrderSide.BUY, nautilus.OrderSide.SELL
+
+        def submit(strategy: Any, number: int) -> None:
+            if number > 1:
+                return
+            make, own = strategy.order_factory, nautilus.market.id
+            far, near = nautilus.Price(1.35, 5), nautilus.Price(1.0, 5)
+            sent = [
+                make.limit(own, sell, size(2000), far, reduce_only=True),
+                make.limit(own, sell, size(1000), far),
+                make.limit(own, sell, size(2000), far),
+                make.limit(own, buy, size(1000), near),
+            ]
+            for order in sent:
+                strategy.submit_order(order)
+            bracket = make.bracket(own, buy, size(1000), tp_price=far, sl_trigger_price=near)
+            strategy.submit_order_list(bracket)
+            leaving = make.create_list([make.limit(own, sell, size(1000), far) for _ in range(2)])
+            strategy.submit_order_list(leaving)
+            strategy.close_all_positions(own)
+            made.extend((*sent, *bracket.orders, *leaving.orders))
+
+        made: list[Any] = []
+        cls = strategy_class(nautilus, on_bar=ordering(halt_from_a_thread(tracker, at=6)), on_order_canceled=submit)
+        instrument(cls)
+        venue = backtest()
+        venue.run(cls())
+        went_out = [order.status.name != "INITIALIZED" for order in made]
+        assert went_out == [True, True, False, False, False, False, False, True, True]
+        assert venue.engine.cache.positions_open() == []
+        assert tracker.total_failures == 0
 
     @pytest.mark.parametrize("scope", [{}, {"strategy": NAME}], ids=["everything", "strategy"])
     @pytest.mark.parametrize("level", ["reducing", "halted"])
@@ -509,8 +564,8 @@ class TestWhatIsSeenOfIt:
         report = instrument(cls)
         assert report.skipped == {}
         changed = {name for name, value in vars(cls).items() if before.get(name) is not value}
-        assert changed - {"__init_subclass__"} == set(CALLBACKS)
-        assert not any(is_guarded(getattr(nautilus.Strategy, name)) for name in CALLBACKS)
+        assert changed - {"__init_subclass__"} == {*CALLBACKS, *SUBMITTING}
+        assert not any(is_guarded(getattr(nautilus.Strategy, name)) for name in (*CALLBACKS, *SUBMITTING))
         uninstrument(cls)
         assert dict(vars(cls)) == before
 

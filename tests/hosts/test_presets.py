@@ -252,7 +252,7 @@ class TestFreqtrade:
         instrument(Strategy, tracker=tracker)
         assert Strategy().populate_entry_trend("no frame", {"pair": "A"}) == "entries of no frame"
         assert tracker.total_failures == 0
-        assert "could not be told; it is called" in caplog.text
+        assert "has_no_indicators could not tell; " in caplog.text
 
     def test_orders_that_cannot_be_adjusted(self) -> None:
         """The price of an exit stays as it is, and an entry is cancelled."""
@@ -589,6 +589,82 @@ class TestNautilusTrader:
         tracker.halt_manager.trigger_halt("drill", strategy="Flip-001")
         assert cancelled == ["4", "1", "4", "7", "8"]
         assert strategy.id == "Flip-001"
+
+    @pytest.mark.parametrize(
+        ("position", "side", "quantity", "goes_out"),
+        [
+            (10, "sell", 10, True),
+            (10, "sell", 11, False),
+            (10, "buy", 1, False),
+            (-10, "buy", 10, True),
+            (-10, "buy", 11, False),
+            (-10, "sell", 1, False),
+            (0, "buy", 1, False),
+            (0, "reduce only", 1, True),
+            (None, "sell", 1, False),
+            (None, "reduce only", 1, True),
+        ],
+    )
+    def test_at_a_halt_only_what_reduces_is_sent(
+        self, monkeypatch: pytest.MonkeyPatch, position: int | None, side: str, quantity: int, goes_out: bool
+    ) -> None:
+        """While trading is halted an order is sent if it can only make the position smaller; so is a list of such."""
+        sent: list[object] = []
+        base: Any = stand_in(
+            monkeypatch,
+            "nautilus_trader.trading.strategy.Strategy",
+            id="Flip-001",
+            portfolio=SimpleNamespace(net_position=lambda _instrument_id: position),
+            cache=None,
+            submit_order=lambda _self, order, position_id=None: sent.append(order),
+            submit_order_list=lambda _self, order_list: sent.append(order_list),
+        )
+
+        class Quotes(base):  # type: ignore[misc]  # it is made on the way
+            def on_order_filled(self, event: Any) -> None:
+                self.submit_order(event.order)
+                self.submit_order_list(event.orders)
+
+        order = SimpleNamespace(
+            instrument_id="EUR/USD.SIM",
+            quantity=quantity,
+            is_buy=side == "buy",
+            is_sell=side == "sell",
+            is_reduce_only=side == "reduce only",
+        )
+        closing = SimpleNamespace(**{**vars(order), "is_reduce_only": True})
+        orders = SimpleNamespace(instrument_id="EUR/USD.SIM", orders=[closing, order])
+        filled = SimpleNamespace(instrument_id="EUR/USD.SIM", order=order, orders=orders)
+        tracker = FailureTracker()
+        instrument(Quotes, tracker=tracker)
+        Quotes().on_order_filled(filled)
+        assert sent == [order, orders]
+        sent.clear()
+        tracker.halt_manager.trigger_halt("drill", symbol="EUR/USD.SIM")
+        Quotes().on_order_filled(filled)
+        assert sent == ([order, orders] if goes_out else [])
+        assert tracker.refusals == (0 if goes_out else 2)
+        assert tracker.total_failures == 0
+
+    def test_an_order_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the host raises at an order is on record once, and goes on to what sent it."""
+        base: Any = stand_in(
+            monkeypatch,
+            "nautilus_trader.trading.strategy.Strategy",
+            id="Flip-001",
+            submit_order=lambda _self, order: 1 / 0,
+        )
+
+        class Trades(base):  # type: ignore[misc]  # it is made on the way
+            def on_bar(self, bar: Any) -> None:
+                with pytest.raises(ZeroDivisionError):
+                    self.submit_order(SimpleNamespace(instrument_id="EUR/USD.SIM"))
+                raise ValueError("no order")
+
+        tracker = FailureTracker()
+        instrument(Trades, tracker=tracker)
+        Trades().on_bar(SimpleNamespace(instrument_id="EUR/USD.SIM"))
+        assert tracker.total_failures == 2
 
 
 def test_where_ib_async_has_the_symbol() -> None:
