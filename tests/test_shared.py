@@ -10,10 +10,12 @@ import os
 import pickle
 import signal
 import sqlite3
+import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from pytest_mock import MockerFixture
 from servers import Server
 from stores import SHARED, Place, fork, heard
 from test_counting import STRATEGIES, SYMBOLS, WINDOW, Happened, Reference
@@ -813,18 +816,24 @@ class TestHaltCallbacks:
         heard(lambda: not tracker.callback_pending)
         assert sorted(called) == sorted({f"halt {number}" for number in range(100)})
 
-    def test_a_fork_leaves_its_parents_callback_alone(self, place: Place) -> None:
-        """A callback that raised before a fork is its parent's to try again. The child is played by this process."""
+    @pytest.mark.parametrize("is_away", [False, True])
+    def test_a_fork_leaves_its_parents_callback_alone(
+        self, place: Place, clock: FakeClock, mocker: MockerFixture, *, is_away: bool
+    ) -> None:
+        """A callback that raised before a fork is its parent's to try again, also if the child finds no store."""
         called: list[str] = []
 
         def failing(reason: str, _failure: object) -> None:
             called.append(reason)
             raise ConnectionError("the broker is away")
 
-        tracker = FailureTracker(store=place.open(), halt_callback=failing)
+        tracker = FailureTracker(store=place.open(), clock=clock, halt_callback=failing)
         tracker.halt_manager.trigger_halt("drill")
         fork(shared(tracker._store))
-        end_the_parents_question()
+        end_the_parents_question()  # for the child is played by this process
+        if is_away:
+            mocker.patch.object(shared(tracker._store)._backend, "open", side_effect=StoreUnavailable("away"))
+        clock.advance(timedelta(minutes=2))
         assert guarded_signal(tracker=tracker)(long)() is None
         assert called == ["drill"]
 
@@ -903,25 +912,36 @@ class TestHaltCallbacks:
         assert loops[0] is loops[1]
 
 
+@contextmanager
+def interrupted_by(function: Callable[[], object]) -> Iterator[None]:
+    """Run a function in a signal handler, each millisecond that the process works, and a few times within itself."""
+    depth = 0
+
+    def handle(_number: int, _frame: object) -> None:
+        nonlocal depth
+        if depth < 5:
+            depth += 1
+            function()
+            depth -= 1
+
+    # Coverage would wait for itself: where its tracer is interrupted while it holds its own lock, the handler waits for
+    # the store's, which the keeper has, whose tracer waits for coverage's.
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    before = signal.signal(signal.SIGPROF, handle)
+    signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+        sys.settrace(tracer)
+
+
 class TestSignalHandlers:
     """A handler runs between any two steps of the main thread, also in the midst of a transaction or a question."""
 
-    @pytest.fixture
-    def interrupted(self) -> Iterator[Callable[[Callable[[], object]], None]]:
-        """Lets a function run in a handler, each millisecond, as long as the test runs."""
-        before = signal.getsignal(signal.SIGALRM)
-
-        def every_millisecond(function: Callable[[], object]) -> None:
-            signal.signal(signal.SIGALRM, lambda _number, _frame: function())
-            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-
-        yield every_millisecond
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-    def test_recording_in_both(
-        self, place: Place, interrupted: Callable[[Callable[[], object]], None], caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_recording_in_both(self, place: Place, caplog: pytest.LogCaptureFixture) -> None:
         """Failures that are recorded by a handler and by what it interrupts are all counted, once each."""
         caplog.set_level(100, "guarded")
         tracker = FailureTracker(policies=[ConsecutiveFailures(10**9)], store=place.open())
@@ -931,13 +951,12 @@ class TestSignalHandlers:
             by_handler.append(1)
             tracker.record_failure("handler", "AAPL", "late")
 
-        interrupted(record)
-        for number in range(600):
-            tracker.record_failure("main", "AAPL", "late")
-            assert tracker.is_halted() is False
-            if number % 50 == 0:
-                tracker.get_status()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        with interrupted_by(record):
+            for number in range(600):
+                tracker.record_failure("main", "AAPL", "late")
+                assert tracker.is_halted() is False
+                if number % 50 == 0:
+                    tracker.get_status()
         assert by_handler
         assert tracker.strategy_failures == {"main": 600, "handler": len(by_handler)}
         assert shared(tracker._store)._journal == []
