@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 from servers import Server
 
 from guarded import MemoryStore
-from guarded.stores import Store
+from guarded.stores import Store, redis
+from guarded.stores._keeper import Keeper
 from guarded.stores.redis import RedisStore
 from guarded.stores.shared import SharedStore, _go_on, _hold_still
 from guarded.stores.sqlite import SQLiteStore
@@ -47,12 +49,24 @@ class Place:
 
 
 def fork(store: SharedStore) -> None:
-    """Make a store what it is in a child that was forked, under the locks that the process holds while it forks."""
+    """Make a store what it is in a child that was forked, under the locks that the process holds while it forks.
+
+    The parent's threads, which are not there in a child, are ended.
+    """
+    keeper = store._keeper
+    threads = [one for one in threading.enumerate() if getattr(vars(one).get("_target"), "__self__", None) is keeper]
     _hold_still()
     try:
+        store._keeper = Keeper(store)
         store._forked()
+        for client in redis._left_to_the_parent:
+            if client is not None:
+                client.close()
     finally:
         _go_on()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def place(kind: str, folder: Path, server: Callable[[], Server]) -> Place:

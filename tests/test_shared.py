@@ -44,7 +44,7 @@ from guarded import (
     set_mode,
     track_signal,
 )
-from guarded.stores import ALL, Change, Rows, Store, Touched, redis
+from guarded.stores import ALL, Change, Rows, Store, Touched
 from guarded.stores._backend import Committed, Decide, News, Snapshot, Ticket
 from guarded.stores._keeper import aside
 from guarded.stores.redis import RedisStore
@@ -686,13 +686,6 @@ class TestWithoutTheStore:
         heard(lambda: store.lost is None)
 
 
-def end_the_parents_question() -> None:
-    """End what the parent's thread, which is not there in a real child, waits for."""
-    for client in redis._left_to_the_parent:
-        if client is not None:
-            client.close()
-
-
 def lose_again(tracker: FailureTracker) -> None:
     tracker.reset()
     assert tracker.degraded is not None
@@ -830,12 +823,31 @@ class TestHaltCallbacks:
         tracker = FailureTracker(store=place.open(), clock=clock, halt_callback=failing)
         tracker.halt_manager.trigger_halt("drill")
         fork(shared(tracker._store))
-        end_the_parents_question()  # for the child is played by this process
         if is_away:
             mocker.patch.object(shared(tracker._store)._backend, "open", side_effect=StoreUnavailable("away"))
         clock.advance(timedelta(minutes=2))
         assert guarded_signal(tracker=tracker)(long)() is None
         assert called == ["drill"]
+
+    def test_a_child_takes_over_from_a_parent_that_ends(self, place: Place, clock: FakeClock) -> None:
+        """A callback that raised before a fork is run by the child if its parent ends without success."""
+        called: list[str] = []
+
+        def failing_once(reason: str, _failure: object) -> None:
+            called.append(reason)
+            if len(called) == 1:
+                raise ConnectionError("the broker is away")
+
+        tracker = FailureTracker(store=place.open(), clock=clock, halt_callback=failing_once)
+        tracker.halt_manager.trigger_halt("drill")
+        store = shared(tracker._store)
+        parent = store._identity
+        fork(store)
+        assert tracker.total_failures == 0
+        assert store._identity != parent
+        store._backend.leave(parent)
+        heard(lambda: called == ["drill", "drill"])
+        heard(lambda: not tracker.callback_pending)
 
     def test_who_has_lost_the_lease_does_not_try_again(self, place: Place, clock: FakeClock) -> None:
         """A callback that another process has taken over is not tried again by the one that began."""
@@ -1075,7 +1087,6 @@ class TestLife:
         before = store._identity
         for question in (lambda: store.live, lambda: store.halts, tracker.reset, generate):
             fork(store)
-            end_the_parents_question()
             assert not store.awake
             assert tracker._trouble
             question()
@@ -1203,7 +1214,6 @@ class TestLife:
             raise RuntimeError("can't start new thread")
 
         fork(store)
-        end_the_parents_question()
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", refuse)
             assert generate() == "long"
