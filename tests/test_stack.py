@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from guarded import _faults, set_secret_patterns
 from guarded._stack import CapturedException, CapturedStack, capture
@@ -378,6 +379,13 @@ def test_sources_are_read_when_the_text_is_made(tmp_path: Path) -> None:
 def test_a_file_name_that_is_no_file(name: str) -> None:
     """Whatever a code object says that its file is, the place is shown without a line of source."""
     stack = CapturedStack((CapturedException("E", "x", None, ((name, 1, "generated"),)),))
+    assert stack.format().endswith(", line 1, in generated\nE: x\n")
+
+
+def test_a_source_that_cannot_be_read(mocker: MockerFixture) -> None:
+    """What the look at a source raises, as up to Python 3.12 over a null byte, leaves the line out."""
+    mocker.patch("linecache.getline", side_effect=ValueError("embedded null byte"))
+    stack = CapturedStack((CapturedException("E", "x", None, ((__file__, 1, "generated"),)),))
     assert stack.format().endswith(", line 1, in generated\nE: x\n")
 
 
