@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import requires
 from pathlib import Path
 
+import pytest
+
 import guarded
 from guarded import testing
 
@@ -21,7 +23,7 @@ def python(code: str) -> str:
 def test_all_is_sorted_and_complete() -> None:
     """__all__ is sorted, without doubles, and names everything public that the package holds."""
     assert guarded.__all__ == sorted(set(guarded.__all__))
-    held = {name for name in vars(guarded) if not name.startswith(("_", "@"))}  # pytest's own begin with an @
+    held = {name for name in dir(guarded) if not name.startswith(("_", "@"))}  # pytest's own begin with an @
     assert set(guarded.__all__) == held - {"hosts", "pytest_plugin", "stores", "testing"}
 
 
@@ -53,6 +55,24 @@ def test_importing_is_light_and_quiet() -> None:
     """Importing guarded imports no numbers, no TOML parser, no database, nothing for tests, and prints nothing."""
     heavy = ("numpy", "pandas", "polars", "tomllib", "pytest", "sqlite3", "redis", "typer", "guarded.testing")
     assert python(f"import sys, guarded; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
+def test_what_only_some_need_comes_later() -> None:
+    """What instruments and configures is imported when it is first asked for, and then is there like the rest."""
+    names = ["Configuration", "Instrumentation", "configure", "guarded_strategy", "instrument", "uninstrument"]
+    loaded = "[name for name in ('_configure', '_instrument', '_instrumentation') if f'guarded.{name}' in sys.modules]"
+    assert python(f"import sys, guarded; print({loaded})") == "[]"
+    assert python(f"import guarded; print([name for name in {names} if name not in dir(guarded)])") == "[]"
+    for name in names:
+        seen = f"guarded.{name}.__name__, guarded.{name} is vars(guarded)['{name}']"
+        assert python(f"import sys, guarded; print({seen}, {loaded} != [])") == f"{name} True True"
+    assert python("from guarded import *; print(instrument.__module__)") == "guarded._instrument"
+
+
+def test_a_name_that_is_not_there() -> None:
+    """A name that guarded does not have is the error that every module raises."""
+    with pytest.raises(AttributeError, match="module 'guarded' has no attribute 'gaurded_signal'"):
+        guarded.gaurded_signal  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_importing_leaves_structlog_unconfigured() -> None:
