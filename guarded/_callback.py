@@ -111,6 +111,11 @@ class HaltCallback:
         attempt.loop = _running_loop()
         return self._run(self.function, attempt)
 
+    def forget(self) -> None:
+        """Expect nothing any more."""
+        with self._lock:
+            self._attempts.clear()
+
     def retry(self) -> list[Unfinished]:
         """Run the callback again for each episode in which it raised and whose wait is over."""
         unfinished: list[Unfinished] = []

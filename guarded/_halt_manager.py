@@ -40,6 +40,7 @@ class Attached(Protocol):
     def _clear_streaks(self, scope: Scope) -> None: ...
     def _expect_callback(self, halt: HaltRecord) -> None: ...
     def _expects_callback(self, halt: HaltRecord) -> bool: ...
+    def _forget_callbacks(self) -> None: ...
     def _start_callback(self, halt: HaltRecord) -> list[Unfinished]: ...
     def _retry_callback(self) -> list[Unfinished]: ...
     @property
@@ -270,6 +271,11 @@ class EmergencyHaltManager:
     def sees_to(self, halt: HaltRecord) -> bool:
         """Whether some tracker's callback is under way, or will be tried again, for an episode."""
         return any(tracker._expects_callback(halt) for tracker in self._trackers())
+
+    def forked(self) -> None:
+        """Leave to the parent the callbacks that it has to see to."""
+        for tracker in self._trackers():
+            tracker._forget_callbacks()
 
     def store_lost(self, why: StoreUnavailable) -> None:
         """Say so, and halt trading if a tracker prefers that."""

@@ -613,6 +613,9 @@ class FailureTracker:
     def _start_callback(self, halt: HaltRecord) -> list[Unfinished]:
         return self._callback.start(halt)
 
+    def _forget_callbacks(self) -> None:
+        self._callback.forget()
+
     def _expects_callback(self, halt: HaltRecord) -> bool:
         return self._callback.expects(halt)
 

@@ -128,6 +128,9 @@ class Herald(Protocol):
     def sees_to(self, halt: HaltRecord) -> bool:
         """Whether a halt callback is under way, or will be tried again, for an episode."""
 
+    def forked(self) -> None:
+        """Leave to the parent the halt callbacks that it has to see to."""
+
     def has_callback(self) -> bool:
         """Whether this process has a halt callback."""
 

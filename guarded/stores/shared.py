@@ -694,6 +694,9 @@ class SharedStore(Store):
         self._journal.clear()
         self._awake = self._busy = self._behind = False
         self._lost = None
+        herald = self._herald()
+        if herald is not None:
+            herald.forked()
         self._watchers.tell(True)
 
     def close(self) -> None:
