@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from guarded._tracker import FailureTracker
 
 _LONGEST_NAME = 200
-_CALLED, _REFUSED = "called", "refused"
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +99,7 @@ class Guard:
         halt = self.refusal(tracker, args, kwargs)
         if halt is not None and self.reduces_by_result is None:
             return self.handed_over(self.refuse(tracker, halt, args, kwargs))
-        if self.skip is not None and self._tells(self.skip, _CALLED, *args, **kwargs):
+        if self.skip is not None and self._tells(self.skip, args, kwargs, "called"):
             return Outcome(self._no_signal(args, kwargs))
         since = tracker._sequence
         try:
@@ -172,7 +171,7 @@ class Guard:
         if self.runs_halted:
             return None
         halt = refusal(tracker, GuardedCall(self, args, kwargs), reduce_only=self.reduce_only)
-        return None if halt is not None and self._tells(self.reduces_by_call, _REFUSED, *args, **kwargs) else halt
+        return None if halt is not None and self._tells(self.reduces_by_call, args, kwargs, "refused") else halt
 
     def _passed_on(
         self,
@@ -184,7 +183,7 @@ class Guard:
         kwargs: dict[str, Any],
     ) -> Outcome[Any]:
         """What a call that returned ends in: at a halt, in its result only if that opens nothing."""
-        if halt is not None and not self._tells(self.reduces_by_result, _REFUSED, result):
+        if halt is not None and not self._tells(self.reduces_by_result, (result,), {}, "refused"):
             return self.refuse(tracker, halt, args, kwargs)
         self.succeeded(tracker, since, args, kwargs)
         return Outcome(result)
@@ -215,7 +214,9 @@ class Guard:
             return ended
         return Outcome(self.hand_over(ended.value), ended.failure, ended.refused)
 
-    def _tells(self, ask: Callable[..., bool] | None, otherwise: str, *args: Any, **kwargs: Any) -> bool:
+    def _tells(
+        self, ask: Callable[..., bool] | None, args: tuple[Any, ...], kwargs: dict[str, Any], otherwise: str
+    ) -> bool:
         """What one of a host's functions says; no if there is none, or it cannot tell."""
         if ask is None:
             return False

@@ -849,6 +849,31 @@ class TestHaltCallbacks:
         heard(lambda: called == ["drill", "drill"])
         heard(lambda: not tracker.callback_pending)
 
+    def test_a_fork_in_the_midst_of_a_callback(self, place: Place) -> None:
+        """A callback that was under way when its process forked is run by the child if the parent ends within it."""
+        called: list[str] = []
+        began, goes_on = threading.Event(), threading.Event()
+
+        def callback(reason: str, _failure: object) -> None:
+            called.append(reason)
+            if len(called) == 1:
+                began.set()
+                goes_on.wait(30)
+
+        tracker = FailureTracker(store=place.open(), halt_callback=callback)
+        halting = threading.Thread(target=tracker.halt_manager.trigger_halt, args=("drill",))
+        halting.start()
+        assert began.wait(30)
+        store = shared(tracker._store)
+        parent = store._identity
+        fork(store)
+        assert tracker.total_failures == 0
+        store._backend.leave(parent)
+        heard(lambda: called == ["drill", "drill"])
+        heard(lambda: not tracker.callback_pending)
+        goes_on.set()
+        halting.join(30)
+
     def test_who_has_lost_the_lease_does_not_try_again(self, place: Place, clock: FakeClock) -> None:
         """A callback that another process has taken over is not tried again by the one that began."""
         called: list[str] = []

@@ -10,16 +10,14 @@ if TYPE_CHECKING:
     from guarded._halt import HaltRecord
 
 
-def symbol_of(_strategy: Any, told: Any = None, *_: Any) -> str | None:
-    """The instrument of a bar, a tick, an event or an instrument; None of what is about none.
+def symbol_of(_strategy: Any, *told: Any, **named: Any) -> str | None:
+    """The instrument of a bar, a tick, an event, an order or an instrument; None of what is about none.
 
     Args:
         told: What the callback was called with.
+        named: The same, by keyword.
     """
-    found = getattr(getattr(told, "bar_type", told), "instrument_id", None)
-    if found is None and hasattr(told, "price_precision"):  # an instrument
-        found = told.id
-    return None if found is None else str(found)
+    return next(filter(None, map(_instrument_of, (*told, *named.values()))), None)
 
 
 def cancel_opening_orders(strategy: Any, halt: HaltRecord) -> None:
@@ -39,32 +37,49 @@ def cancel_opening_orders(strategy: Any, halt: HaltRecord) -> None:
             strategy.cancel_order(order)
 
 
-def order_reduces(strategy: Any, order: Any, *_: Any, **__: Any) -> bool:
-    """Whether a new order can only reduce a position: it says so, or is against it, and not larger.
+def order_reduces(strategy: Any, order: Any, position_id: Any = None, *_: Any, **__: Any) -> bool:
+    """Whether a new order by itself can only reduce a position: it says so, or is against it, and no larger.
+
+    Other orders are not looked at: a stop and a target of the whole position are sent, one after the other.
 
     Args:
         strategy: A `Strategy`.
         order: What it submits.
+        position_id: Of which position; None: of all that the strategy has in the instrument.
     """
     if order.is_reduce_only:
         return True
-    position = strategy.portfolio.net_position(order.instrument_id)
-    return _is_against(order, position) and bool(order.quantity <= abs(position))
+    position = _position(strategy, order, position_id)
+    return _is_against(order, position) and not order.is_quote_quantity and bool(order.quantity <= abs(position))
 
 
-def list_reduces(strategy: Any, order_list: Any, *_: Any, **__: Any) -> bool:
+def list_reduces(strategy: Any, order_list: Any, position_id: Any = None, *_: Any, **__: Any) -> bool:
     """The same of each order of a list.
 
     Args:
         strategy: A `Strategy`.
         order_list: What it submits.
+        position_id: The same.
     """
-    return all(order_reduces(strategy, order) for order in order_list.orders)
+    return all(order_reduces(strategy, order, position_id) for order in order_list.orders)
+
+
+def _instrument_of(told: Any) -> str | None:
+    found = getattr(getattr(told, "bar_type", told), "instrument_id", None)
+    if found is None and hasattr(told, "price_precision"):  # an instrument
+        found = told.id
+    return None if found is None else str(found)
 
 
 def _closes(order: Any, strategy: Any) -> bool:
     """Whether a working order closes a position: it says so, or its side is against the position that there is."""
-    return bool(order.is_reduce_only or _is_against(order, strategy.portfolio.net_position(order.instrument_id)))
+    return bool(order.is_reduce_only or _is_against(order, _position(strategy, order)))
+
+
+def _position(strategy: Any, order: Any, position_id: Any = None) -> Any:
+    """What the strategy itself has of an order's instrument: others may have more, or the opposite."""
+    found = strategy.cache.positions_open(instrument_id=order.instrument_id, strategy_id=strategy.id)
+    return sum(one.signed_decimal_qty() for one in found if position_id is None or one.id == position_id)
 
 
 def _is_against(order: Any, position: Any) -> bool:
