@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -309,6 +310,26 @@ class TestHalts:
         assert (tracker.refusals, tracker.total_failures, tracker.last_success_time) == (1, 0, None)
         tracker.resume(by="ana", reason="drill over")
         assert call(guarded, 1) == "long"
+
+    def test_arguments_of_any_names(self, tracker: FailureTracker) -> None:
+        """A call is refused whatever its arguments are called, among them what our own functions call theirs."""
+
+        def quote(**named: float) -> float:
+            return named["ask"]
+
+        async def quote_later(**named: float) -> float:
+            return named["ask"]
+
+        def quotes(**named: float) -> Iterator[float]:
+            yield named["ask"]
+
+        names = ("ask", "otherwise", "self", "args", "kwargs", "tracker", "halt", "guard", "error", "function")
+        named = dict.fromkeys(names, 2.0)
+        calls = [partial(guarded_signal(function), **named) for function in (quote, quote_later, quotes)]
+        assert [call(one) for one in calls] == [2.0, 2.0, 2.0]
+        tracker.halt_manager.trigger_halt("drill")
+        assert [call(one) for one in calls] == [None, None, None]
+        assert (tracker.refusals, tracker.total_failures) == (3, 0)
 
     @every_kind
     def test_when_halted_run_opts_out(self, make: Make, tracker: FailureTracker) -> None:

@@ -392,7 +392,7 @@ class TestHalts:
     def test_what_reduces_a_position_is_sent_while_halted(
         self, nautilus: Any, backtest: Any, tracker: FailureTracker
     ) -> None:
-        """At a halt an order goes out that can only reduce, by its flag or size; none that turns or opens does."""
+        """At a halt an order goes out that by itself can only reduce; none that turns a position or opens one does."""
         size, buy, sell = nautilus.market.make_qty, nautilus.OrderSide.BUY, nautilus.OrderSide.SELL
 
         def submit(strategy: Any, number: int) -> None:
@@ -407,7 +407,7 @@ class TestHalts:
                 make.limit(own, buy, size(1000), near),
             ]
             for order in sent:
-                strategy.submit_order(order)
+                strategy.submit_order(client_id=None, order=order)
             bracket = make.bracket(own, buy, size(1000), tp_price=far, sl_trigger_price=near)
             strategy.submit_order_list(bracket)
             leaving = make.create_list([make.limit(own, sell, size(1000), far) for _ in range(2)])

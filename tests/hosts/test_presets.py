@@ -5,9 +5,11 @@ tests/hosts has a file for each host that runs the real one.
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -27,6 +29,7 @@ from guarded import (
 )
 from guarded._hosts import HOSTS, host_named
 from guarded.hosts import freqtrade, ib_async, nautilus_trader
+from guarded.stores.sqlite import SQLiteStore
 
 FOLDER = Path(guarded.__file__).parent / "hosts"
 
@@ -174,6 +177,22 @@ class TestFreqtrade:
         assert Adjusting().adjust_trade_position(trade=trade) is (adjustment if passes else None)
         assert tracker.refusals == (0 if passes else 1)
         assert tracker.total_failures == 0
+
+    def test_that_it_runs_is_on_the_record(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """What may run while trading is halted if it opens nothing is in the audit, as every exemption."""
+        base: Any = stand_in(monkeypatch, "freqtrade.strategy.interface.IStrategy")
+        name = f"Strategy{os.urandom(4).hex()}"  # what is known once is not noted again
+
+        def adjust_trade_position(_self: object, trade: Any) -> float:
+            return float(-trade.stake)
+
+        adjust_trade_position.__qualname__ = f"{name}.adjust_trade_position"
+        instrument(type(name, (base,), {"adjust_trade_position": adjust_trade_position}))
+        store = SQLiteStore(tmp_path / "guarded.db")
+        FailureTracker(store=store)
+        (start,) = (entry.details["exempt"] for entry in store.audit() if entry.action == "start")
+        store.close()
+        assert f"{name}.adjust_trade_position runs while trading is halted, if it opens nothing" in start
 
     def test_an_adjustment_that_raises_while_halted(self, strategy: Any) -> None:
         """It is a failure as at any time."""
@@ -527,6 +546,20 @@ class TestVnpy:
         assert broken.trading is False
 
 
+EURUSD = "EUR/USD.SIM"
+
+
+def held(quantity: int, position_id: str = "P-1") -> Any:
+    """A position of nautilus_trader's, as far as it is asked."""
+    return SimpleNamespace(id=position_id, signed_decimal_qty=lambda: Decimal(quantity))
+
+
+def new_order(side: str, quantity: int, **more: object) -> Any:
+    """An order of nautilus_trader's, as far as it is asked."""
+    flags = {"is_buy": side == "buy", "is_sell": side != "buy", "is_reduce_only": side == "reduce only"}
+    return SimpleNamespace(instrument_id=EURUSD, quantity=quantity, **{"is_quote_quantity": False, **flags, **more})
+
+
 class TestNautilusTrader:
     """Stand-ins have the attributes that are asked for; the real host runs in test_nautilus_trader.py."""
 
@@ -541,8 +574,10 @@ class TestNautilusTrader:
         ],
     )
     def test_where_the_symbol_is(self, told: Any, symbol: str | None) -> None:
-        """The symbol is the instrument of a bar, of a tick or an event, or an instrument itself."""
+        """The symbol is the instrument of a bar, of a tick or an event, or an instrument itself, in whatever place."""
         assert nautilus_trader.symbol_of(None, told) == symbol
+        assert nautilus_trader.symbol_of(None, client_id="SIM", order=told) == symbol
+        assert nautilus_trader.symbol_of(None) is None
 
     def test_a_halt_cancels_what_would_open(self, monkeypatch: pytest.MonkeyPatch, tracker: FailureTracker) -> None:
         """At a halt working orders are cancelled, wherever they are, but those that reduce a position."""
@@ -573,8 +608,8 @@ class TestNautilusTrader:
                 orders_open=lambda strategy_id: orders["open"] if strategy_id == "Flip-001" else [],
                 orders_inflight=lambda strategy_id: orders["inflight"],
                 orders_emulated=lambda strategy_id: orders["emulated"],
+                positions_open=lambda instrument_id, strategy_id: [held(positions[instrument_id])],
             )
-            portfolio = SimpleNamespace(net_position=positions.__getitem__)
 
             def cancel_order(self, order: Any) -> None:
                 cancelled.append(order.name)
@@ -601,12 +636,11 @@ class TestNautilusTrader:
             (-10, "sell", 1, False),
             (0, "buy", 1, False),
             (0, "reduce only", 1, True),
-            (None, "sell", 1, False),
-            (None, "reduce only", 1, True),
         ],
     )
+    @pytest.mark.parametrize("by_name", [False, True])
     def test_at_a_halt_only_what_reduces_is_sent(
-        self, monkeypatch: pytest.MonkeyPatch, position: int | None, side: str, quantity: int, goes_out: bool
+        self, monkeypatch: pytest.MonkeyPatch, position: int, side: str, quantity: int, *, goes_out: bool, by_name: bool
     ) -> None:
         """While trading is halted an order is sent if it can only make the position smaller; so is a list of such."""
         sent: list[object] = []
@@ -614,37 +648,95 @@ class TestNautilusTrader:
             monkeypatch,
             "nautilus_trader.trading.strategy.Strategy",
             id="Flip-001",
-            portfolio=SimpleNamespace(net_position=lambda _instrument_id: position),
-            cache=None,
-            submit_order=lambda _self, order, position_id=None: sent.append(order),
-            submit_order_list=lambda _self, order_list: sent.append(order_list),
+            submit_order=lambda _self, order, position_id=None, client_id=None: sent.append(order),
+            submit_order_list=lambda _self, order_list, position_id=None, client_id=None: sent.append(order_list),
+            cache=SimpleNamespace(
+                positions_open=lambda instrument_id, strategy_id: [held(position - 2), held(2)],
+                orders_open=lambda strategy_id: [],
+                orders_inflight=lambda strategy_id: [],
+                orders_emulated=lambda strategy_id: [],
+            ),
         )
 
         class Quotes(base):  # type: ignore[misc]  # it is made on the way
             def on_order_filled(self, event: Any) -> None:
-                self.submit_order(event.order)
-                self.submit_order_list(event.orders)
+                if by_name:
+                    self.submit_order(client_id="SIM", order=event.order)
+                    self.submit_order_list(client_id="SIM", order_list=event.orders)
+                else:
+                    self.submit_order(event.order)
+                    self.submit_order_list(event.orders)
 
-        order = SimpleNamespace(
-            instrument_id="EUR/USD.SIM",
-            quantity=quantity,
-            is_buy=side == "buy",
-            is_sell=side == "sell",
-            is_reduce_only=side == "reduce only",
-        )
-        closing = SimpleNamespace(**{**vars(order), "is_reduce_only": True})
-        orders = SimpleNamespace(instrument_id="EUR/USD.SIM", orders=[closing, order])
-        filled = SimpleNamespace(instrument_id="EUR/USD.SIM", order=order, orders=orders)
+        order = new_order(side, quantity)
+        orders = SimpleNamespace(instrument_id=EURUSD, orders=[new_order("reduce only", 5), order])
+        filled = SimpleNamespace(instrument_id=EURUSD, order=order, orders=orders)
         tracker = FailureTracker()
         instrument(Quotes, tracker=tracker)
-        Quotes().on_order_filled(filled)
+        strategy = Quotes()
+        strategy.on_order_filled(filled)
         assert sent == [order, orders]
         sent.clear()
-        tracker.halt_manager.trigger_halt("drill", symbol="EUR/USD.SIM")
-        Quotes().on_order_filled(filled)
+        tracker.halt_manager.trigger_halt("drill", symbol=EURUSD)
+        strategy.on_order_filled(filled)
         assert sent == ([order, orders] if goes_out else [])
         assert tracker.refusals == (0 if goes_out else 2)
         assert tracker.total_failures == 0
+
+    @pytest.mark.parametrize(
+        ("quantity", "more", "is_quote", "reduces"),
+        [
+            (10, {}, False, True),
+            (11, {}, False, False),
+            (4, {}, True, False),
+            (4, {"position_id": "P-1"}, False, True),
+            (5, {"position_id": "P-1"}, False, False),
+            (6, {"position_id": "P-2"}, False, True),
+            (1, {"position_id": "P-3"}, False, False),
+        ],
+    )
+    def test_which_position_is_meant(
+        self,
+        quantity: int,
+        more: dict[str, str],
+        is_quote: bool,
+        reduces: bool,  # parametrised
+    ) -> None:
+        """It is the strategy's own, or the one of its that is named; a quantity in the quote currency is none of it."""
+        asked: list[tuple[str, str]] = []
+
+        def positions_open(instrument_id: str, strategy_id: str) -> list[Any]:
+            asked.append((instrument_id, strategy_id))
+            return [held(4, "P-1"), held(6, "P-2")]
+
+        strategy = SimpleNamespace(id="Flip-001", cache=SimpleNamespace(positions_open=positions_open))
+        order = new_order("sell", quantity, is_quote_quantity=is_quote)
+        assert nautilus_trader.order_reduces(strategy, order, **more) is reduces
+        assert asked == [(EURUSD, "Flip-001")]
+
+    def test_a_position_that_cannot_be_asked_for(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Where that cannot be told an order is refused, unless it says that it only reduces."""
+        sent: list[object] = []
+        base: Any = stand_in(
+            monkeypatch,
+            "nautilus_trader.trading.strategy.Strategy",
+            id="Flip-001",
+            cache=None,
+            submit_order=lambda _self, order: sent.append(order),
+        )
+
+        class Trades(base):  # type: ignore[misc]  # it is made on the way
+            pass
+
+        tracker = FailureTracker()
+        instrument(Trades, "submit_order", tracker=tracker)
+        tracker.halt_manager.trigger_halt("drill")
+        closing = new_order("reduce only", 1)
+        Trades().submit_order(new_order("sell", 1))
+        Trades().submit_order(closing)
+        assert sent == [closing]
+        assert "order_reduces could not tell; " in caplog.text
 
     def test_an_order_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What the host raises at an order is on record once, and goes on to what sent it."""
