@@ -289,9 +289,10 @@ class TestChanges:
         """A process that missed more changes than are kept reads all that it has to know."""
         monkeypatch.setattr(sqlite, "CHANGES_KEPT", 10)
         one, two = FailureTracker(history_size=1, store=opened(durability="process")), FailureTracker(store=opened())
-        with two._store._lock:  # type: ignore[attr-defined]  # it cannot look meanwhile
+        with two._store._backend.still():  # type: ignore[attr-defined]  # it cannot look meanwhile
             for number in range(120):
                 one.record_failure(f"S{number}", "AAPL", "late")
+            assert look(opened().path, "SELECT min(number) FROM changes") > two._store._position + 1  # type: ignore[attr-defined]
         heard(lambda: len(two._store.live) == 120)
         assert look(opened().path, "SELECT count(*) FROM changes") <= 120
 
