@@ -51,19 +51,18 @@ class Place:
 def fork(store: SharedStore) -> None:
     """Make a store what it is in a child that was forked, under the locks that the process holds while it forks.
 
-    The parent's threads, which are not there in a child, are ended.
+    The parent's threads, which are not there in a child, are ended before.
     """
-    keeper = store._keeper
+    keeper, store._keeper = store._keeper, Keeper(store)
+    heard(lambda: not any(_is_of(one, keeper) for one in threading.enumerate()), 20)
     _hold_still()
     try:
-        store._keeper = Keeper(store)
         store._forked()
-        for client in redis._left_to_the_parent:
-            if client is not None:
-                client.close()
     finally:
         _go_on()
-    heard(lambda: not any(_is_of(one, keeper) for one in threading.enumerate()), 20)
+    for client in redis._left_to_the_parent:
+        if client is not None:
+            client.close()
 
 
 def _is_of(thread: threading.Thread, keeper: Keeper) -> bool:

@@ -826,27 +826,32 @@ class TestHaltCallbacks:
         if is_away:
             mocker.patch.object(shared(tracker._store)._backend, "open", side_effect=StoreUnavailable("away"))
         clock.advance(timedelta(minutes=2))
+        before = len(called)  # the parent may have tried again already
         assert guarded_signal(tracker=tracker)(long)() is None
-        assert called == ["drill"]
+        assert len(called) == before
 
     def test_a_child_takes_over_from_a_parent_that_ends(self, place: Place, clock: FakeClock) -> None:
         """A callback that raised before a fork is run by the child if its parent ends without success."""
         called: list[str] = []
+        is_away = True
 
-        def failing_once(reason: str, _failure: object) -> None:
+        def callback(reason: str, _failure: object) -> None:
             called.append(reason)
-            if len(called) == 1:
+            if is_away:
                 raise ConnectionError("the broker is away")
 
-        tracker = FailureTracker(store=place.open(), clock=clock, halt_callback=failing_once)
+        tracker = FailureTracker(store=place.open(), clock=clock, halt_callback=callback)
         tracker.halt_manager.trigger_halt("drill")
         store = shared(tracker._store)
         parent = store._identity
         fork(store)
+        is_away = False
+        called.clear()
         assert tracker.total_failures == 0
         assert store._identity != parent
+        assert called == []
         store._backend.leave(parent)
-        heard(lambda: called == ["drill", "drill"])
+        heard(lambda: called == ["drill"])
         heard(lambda: not tracker.callback_pending)
 
     def test_a_fork_in_the_midst_of_a_callback(self, place: Place) -> None:
