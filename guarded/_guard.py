@@ -171,7 +171,9 @@ class Guard:
         if self.runs_halted:
             return None
         halt = refusal(tracker, GuardedCall(self, args, kwargs), reduce_only=self.reduce_only)
-        return None if halt is not None and self._tells(self.reduces_by_call, args, kwargs, "refused") else halt
+        if halt is None or self.reduces_by_call is None:
+            return halt
+        return None if self._tells(self.reduces_by_call, args, kwargs, "refused") else halt
 
     def _passed_on(
         self,
@@ -183,7 +185,8 @@ class Guard:
         kwargs: dict[str, Any],
     ) -> Outcome[Any]:
         """What a call that returned ends in: at a halt, in its result only if that opens nothing."""
-        if halt is not None and not self._tells(self.reduces_by_result, (result,), {}, "refused"):
+        reduces = self.reduces_by_result
+        if halt is not None and reduces is not None and not self._tells(reduces, (result,), {}, "refused"):
             return self.refuse(tracker, halt, args, kwargs)
         self.succeeded(tracker, since, args, kwargs)
         return Outcome(result)
@@ -214,12 +217,8 @@ class Guard:
             return ended
         return Outcome(self.hand_over(ended.value), ended.failure, ended.refused)
 
-    def _tells(
-        self, ask: Callable[..., bool] | None, args: tuple[Any, ...], kwargs: dict[str, Any], otherwise: str
-    ) -> bool:
-        """What one of a host's functions says; no if there is none, or it cannot tell."""
-        if ask is None:
-            return False
+    def _tells(self, ask: Callable[..., bool], args: tuple[Any, ...], kwargs: dict[str, Any], otherwise: str) -> bool:
+        """What one of a host's functions says; no if it cannot tell."""
         try:
             return ask(*args, **kwargs)
         except Exception as fault:  # noqa: BLE001  # a fault of ours is never the strategy's failure
