@@ -85,7 +85,7 @@ __all__ = [
 ]
 
 if not _typing.TYPE_CHECKING:  # for whom a module with __getattr__ has every name
-    # Imported when it is first asked for, as it takes a quarter of the time and most programs need none of it.
+    # Imported when it is first asked for, for it is a sixth of what an import takes, and most programs need none of it.
     _LATER = {
         "Configuration": "guarded._configure",
         "Instrumentation": "guarded._instrumentation",
