@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -27,7 +27,7 @@ from guarded import (
     set_failure_tracker,
     uninstrument,
 )
-from guarded._hosts import HOSTS, host_named
+from guarded._hosts import HOSTS, host_named, resolved
 from guarded.hosts import freqtrade, ib_async, nautilus_trader
 from guarded.stores.sqlite import SQLiteStore
 
@@ -70,6 +70,11 @@ class TestData:
         }
         names = [each for entry in data["callback"] for each in entry["names"]]
         assert all(set(entry) <= known for entry in data["callback"])
+        assert all(set(entry.get("reduces", {})) <= {"call", "result"} for entry in data["callback"])
+        for entry in (data, *data["callback"]):
+            found = [entry.get("skip", ""), entry.get("symbol", ""), entry.get("returns", {}).get("function", "")]
+            found += entry.get("reduces", {}).values()
+            assert all(callable(resolved(one)) for one in found if ":" in one)
         assert len(names) == len(set(names))
         assert host_named(name).name == name
         assert (FOLDER / f"{name}.toml").read_text().startswith("# ")
@@ -560,6 +565,18 @@ def new_order(side: str, quantity: int, **more: object) -> Any:
     return SimpleNamespace(instrument_id=EURUSD, quantity=quantity, **{"is_quote_quantity": False, **flags, **more})
 
 
+def trader(monkeypatch: pytest.MonkeyPatch, submit: Callable[[Any], object], cache: Any = None) -> Any:
+    """The base of nautilus_trader's strategies, which submits orders, and lists of them, to a function."""
+    return stand_in(
+        monkeypatch,
+        "nautilus_trader.trading.strategy.Strategy",
+        id="Flip-001",
+        cache=cache,
+        submit_order=lambda _self, order, position_id=None, client_id=None: submit(order),
+        submit_order_list=lambda _self, order_list, position_id=None, client_id=None: submit(order_list),
+    )
+
+
 class TestNautilusTrader:
     """Stand-ins have the attributes that are asked for; the real host runs in test_nautilus_trader.py."""
 
@@ -644,19 +661,13 @@ class TestNautilusTrader:
     ) -> None:
         """While trading is halted an order is sent if it can only make the position smaller; so is a list of such."""
         sent: list[object] = []
-        base: Any = stand_in(
-            monkeypatch,
-            "nautilus_trader.trading.strategy.Strategy",
-            id="Flip-001",
-            submit_order=lambda _self, order, position_id=None, client_id=None: sent.append(order),
-            submit_order_list=lambda _self, order_list, position_id=None, client_id=None: sent.append(order_list),
-            cache=SimpleNamespace(
-                positions_open=lambda instrument_id, strategy_id: [held(position - 2), held(2)],
-                orders_open=lambda strategy_id: [],
-                orders_inflight=lambda strategy_id: [],
-                orders_emulated=lambda strategy_id: [],
-            ),
+        cache = SimpleNamespace(
+            positions_open=lambda instrument_id, strategy_id: [held(position - 2), held(2)],
+            orders_open=lambda strategy_id: [],
+            orders_inflight=lambda strategy_id: [],
+            orders_emulated=lambda strategy_id: [],
         )
+        base: Any = trader(monkeypatch, sent.append, cache)
 
         class Quotes(base):  # type: ignore[misc]  # it is made on the way
             def on_order_filled(self, event: Any) -> None:
@@ -699,7 +710,7 @@ class TestNautilusTrader:
         quantity: int,
         more: dict[str, str],
         is_quote: bool,
-        reduces: bool,  # parametrised
+        reduces: bool,
     ) -> None:
         """It is the strategy's own, or the one of its that is named; a quantity in the quote currency is none of it."""
         asked: list[tuple[str, str]] = []
@@ -718,15 +729,8 @@ class TestNautilusTrader:
     ) -> None:
         """Where that cannot be told an order is refused, unless it says that it only reduces."""
         sent: list[object] = []
-        base: Any = stand_in(
-            monkeypatch,
-            "nautilus_trader.trading.strategy.Strategy",
-            id="Flip-001",
-            cache=None,
-            submit_order=lambda _self, order: sent.append(order),
-        )
 
-        class Trades(base):  # type: ignore[misc]  # it is made on the way
+        class Trades(trader(monkeypatch, sent.append)):  # type: ignore[misc]  # it is made on the way
             pass
 
         tracker = FailureTracker()
@@ -738,16 +742,27 @@ class TestNautilusTrader:
         assert sent == [closing]
         assert "order_reduces could not tell; " in caplog.text
 
+    def test_orders_that_are_sent_end_no_streak_of_bars(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An on_bar that raises each time after it has sent an order halts trading: its orders are no recovery."""
+        sent: list[object] = []
+
+        class Trades(trader(monkeypatch, sent.append)):  # type: ignore[misc]  # it is made on the way
+            def on_bar(self, bar: Any) -> None:
+                self.submit_order(new_order("buy", 1))
+                raise ValueError("bad bar")
+
+        tracker = FailureTracker()
+        instrument(Trades, tracker=tracker)
+        strategy = Trades()
+        for _ in range(4):
+            strategy.on_bar(SimpleNamespace(instrument_id=EURUSD))
+        assert tracker.halt_triggered
+        assert (len(sent), tracker.total_failures, tracker.refusals) == (3, 3, 1)
+
     def test_an_order_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What the host raises at an order is on record once, and goes on to what sent it."""
-        base: Any = stand_in(
-            monkeypatch,
-            "nautilus_trader.trading.strategy.Strategy",
-            id="Flip-001",
-            submit_order=lambda _self, order: 1 / 0,
-        )
 
-        class Trades(base):  # type: ignore[misc]  # it is made on the way
+        class Trades(trader(monkeypatch, lambda _order: 1 / 0)):  # type: ignore[misc]  # it is made on the way
             def on_bar(self, bar: Any) -> None:
                 with pytest.raises(ZeroDivisionError):
                     self.submit_order(SimpleNamespace(instrument_id="EUR/USD.SIM"))
